@@ -1,0 +1,303 @@
+"""Every option of every command, with its default, its bounds and a sentence.
+
+A recipe is a YAML file with the sections ``curate``, ``train`` and ``eval``; each command reads its
+own. Precedence: the defaults below, then the recipe, then ``--set a.b=c``, then first-class flags.
+Configs stop at the door: functions take values, or the one section that is theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from distill.records import PromptFormat
+
+ResumePolicy = Literal["never", "always", "if-possible"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Config(BaseModel):
+    """Frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class ColumnsConfig(Config):
+    """Which column of the source holds what; None takes the data card's word, or the usual names.
+
+    A path may be nested: ``other.solution``.
+    """
+
+    id: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    options: str | None = None
+    solution: str | None = None
+
+
+class SourceConfig(Config):
+    """Where problems come from."""
+
+    name: str = ""
+    """A data card's name, a path to a card, or a JSONL or Parquet file."""
+    path: str | None = None
+    """A local copy that is read instead of the card's Hub dataset."""
+    split: str | None = None
+    """A split of the card; None takes 'train' for curation and the card's test split for evaluation."""
+    limit: int | None = Field(None, ge=1)
+    """Take only the first problems of the split."""
+    columns: ColumnsConfig = ColumnsConfig()
+    answer_after: str | None = None
+    """The gold answer is what follows the last of this marker, as in GSM8K's '####'."""
+
+
+class VerifierConfig(Config):
+    """Who judges a completion; None takes the data card's word."""
+
+    kind: str | None = None
+    """A registered verifier or 'pkg.module:function'."""
+    markers: tuple[str, ...] | None = None
+    """Texts after which this source's completions state their answer, such as '####' or 'A:'."""
+    timeout_seconds: float = Field(3.0, gt=0)
+    """A check that takes longer is ended and the completion counts as unverified."""
+
+
+class PromptConfig(Config):
+    """How a problem becomes a prompt; None takes the data card's word."""
+
+    format: PromptFormat | None = None
+    """'chat' uses the tokenizer's chat template; 'plain' joins the texts, which base models need."""
+    system: str | None = None
+    """System message; an empty string sends none."""
+    template: str | None = None
+    """User message, with the fields '{question}' and '{options}'."""
+
+
+class TeacherConfig(Config):
+    """The model that writes the completions."""
+
+    model: str = "tiny-teacher"
+    """A Hub id, a local folder, or 'tiny-teacher'; for the recorded backend a label."""
+    backend: str = "hf"
+    """A registered backend or 'pkg.module:attribute'."""
+    device: str = "auto"
+    """'auto' takes CUDA where there is one."""
+    dtype: Dtype = "auto"
+    """'auto' is bfloat16 on CUDA and float32 on the CPU."""
+    groups_in_flight: int = Field(16, ge=1)
+    """Groups decoded at once; does not change what is sampled on a fixed platform's arithmetic, only speed."""
+
+
+class SamplingConfig(Config):
+    """How completions are drawn (AdvDistill: 8 at temperature 0.9, top-p 1.0, at most 2,048 tokens)."""
+
+    num_completions: int = Field(8, ge=1)
+    """Completions sampled per problem: the size of a group."""
+    temperature: float = Field(0.9, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling; 1.0 is off."""
+    max_new_tokens: int = Field(2048, ge=1)
+    """A completion that reaches this length is kept and flagged 'length'."""
+
+
+class RecordedConfig(Config):
+    """Completions that already exist: a JSONL or Parquet file, one row per completion or per problem.
+
+    Every field names a column, or a path into nested values: ``a.b`` is a key inside a struct and
+    ``completions[].text`` takes the key of every element of a list. A list of paths takes one
+    completion from each.
+    """
+
+    path: str | None = None
+    """The file of completions."""
+    id: str | None = None
+    """Column with the problem's id; None uses 'id' where it exists, else the question decides."""
+    question: str | None = None
+    """Column with the question, for rows without an id."""
+    completions: str | tuple[str, ...] | None = None
+    """Where the texts stand; None tries the usual names."""
+    models: str | tuple[str, ...] | None = None
+    """Where each completion's model name stands; for a list of paths, literal names in the same order."""
+    token_ids: str | None = None
+    num_tokens: str | tuple[str, ...] | None = None
+    finish_reasons: str | None = None
+    tokenizer: str | None = None
+    """Tokenizer that counts (and encodes) completions which bring neither token ids nor a count."""
+
+
+class RewardPartConfig(Config):
+    """One part of the reward."""
+
+    weight: float = 1.0
+    function: str | None = None
+    """A registered reward or 'pkg.module:function'; None means the part's own name."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the function: for 'cosine' preset, max_tokens, correct, wrong."""
+
+
+class RewardsConfig(Config):
+    """The composite reward: the weighted sum of its parts (AdvDistill equation 2: cosine 2, format 1)."""
+
+    parts: dict[str, RewardPartConfig] = {
+        "cosine": RewardPartConfig(weight=2.0, options={"preset": "advdistill", "max_tokens": 2048}),
+        "format": RewardPartConfig(weight=1.0),
+    }
+
+    @field_validator("parts")
+    @classmethod
+    def _a_part_names_a_column(cls, parts: dict[str, RewardPartConfig]) -> dict[str, RewardPartConfig]:
+        for name in parts:
+            if not name.isidentifier() or name in {"mean", "std"}:
+                raise ValueError(f"reward part '{name}' must be a plain word other than 'mean' and 'std'")
+        return parts
+
+
+class AdvantagesConfig(Config):
+    """Group-relative advantages (AdvDistill equation 4)."""
+
+    eps: float = Field(1e-4, ge=0)
+    """Added to the standard deviation."""
+    ddof: Literal[0, 1] = 1
+    """1 is the unbiased standard deviation, as in GRPO."""
+
+
+class EntropiesConfig(Config):
+    """Exact teacher entropies per token, in nats at temperature 1."""
+
+    mode: Literal["auto", "inline", "prefill", "none"] = "auto"
+    """'inline' while sampling, 'prefill' by a pass with local weights over kept groups; 'auto' takes inline where the backend can."""
+    model: str | None = None
+    """Local weights for 'prefill'; None takes the teacher."""
+
+
+class CurateConfig(Config):
+    """``distill curate``: problems in, scored groups out."""
+
+    source: SourceConfig = SourceConfig()
+    prompt: PromptConfig = PromptConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    recorded: RecordedConfig = RecordedConfig()
+    verifier: VerifierConfig = VerifierConfig()
+    rewards: RewardsConfig = RewardsConfig()
+    advantages: AdvantagesConfig = AdvantagesConfig()
+    filters: tuple[str, ...] = ("any_correct",)
+    """Rules that keep a group; a dropped group stays in the data, flagged with the reason."""
+    entropies: EntropiesConfig = EntropiesConfig()
+    seed: int = 0
+    """A completion's generator is seeded from (seed, problem id, index of the completion)."""
+
+
+class LoraConfig(Config):
+    """Low-rank adapters; leave the section out for full fine-tuning."""
+
+    rank: int = Field(64, ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    target_modules: tuple[str, ...] = ("q_proj", "v_proj")
+
+
+class OptimizerConfig(Config):
+    """AdamW and its schedule (defaults: AdvDistill table of hyper-parameters)."""
+
+    learning_rate: float = Field(5e-6, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from 0."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    max_grad_norm: float = Field(0.5, gt=0)
+    """The AdvDistill text says 1.0, its table 0.5."""
+
+
+class LossConfig(Config):
+    """Options of the losses; METHODS.md section numbers are those of docs/methods.md."""
+
+    normalise: Literal["token", "completion"] = "token"
+    """SFT: mean over the step's supervised tokens, or mean of per-completion means."""
+    temperature: float = Field(0.5, gt=0)
+    """AdvDistill: temperature of the softmax that turns advantages into weights."""
+    contrastive_weight: float = Field(0.5, ge=0)
+    """AdvDistill: lambda of the contrastive term."""
+    contrastive_reduction: Literal["mean_over_group", "sum", "mean_over_wrong"] = "mean_over_group"
+    """AdvDistill: how the wrong completions' terms are reduced over the group."""
+    contrastive_weighting: Literal["none", "w_i"] = "none"
+    """AdvDistill: whether a wrong completion's term is multiplied by its softmax weight."""
+    wrong: Literal["incorrect_or_no_answer", "incorrect", "negative_advantage"] = "incorrect_or_no_answer"
+    """AdvDistill: which completions the contrastive term pushes away."""
+    max_probability: float = Field(0.99, gt=0, lt=1)
+    """AdvDistill: the mean probability is clamped to this maximum before the logarithm."""
+    mean_probability: Literal["arithmetic", "geometric"] = "arithmetic"
+    """AdvDistill: mean of a wrong completion's token probabilities."""
+    cross_entropy: Literal["mean", "sum"] = "mean"
+    """AdvDistill: token mean or token sum inside a completion."""
+
+
+class TrainConfig(Config):
+    """``distill train``: a dataset of groups in, a student out."""
+
+    dataset: str = ""
+    """A curated dataset's folder, or the run that holds it."""
+    model: str = "tiny-student"
+    """The base student: a Hub id, a local folder, or 'tiny-student'."""
+    method: str = "advdistill"
+    """A registered method or 'pkg.module:attribute'."""
+    completions_per_group: int | None = Field(None, ge=1)
+    """Use only the first n completions of every group and recompute their advantages."""
+    advantages: AdvantagesConfig = AdvantagesConfig()
+    """Used when advantages are recomputed."""
+    prompt: PromptConfig = PromptConfig()
+    """Overrules the dataset's prompt format when the student re-renders prompts."""
+    loss: LossConfig = LossConfig()
+    lora: LoraConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    epochs: int = Field(4, ge=1)
+    groups_per_step: int = Field(16, ge=1)
+    """Groups per optimizer step; micro-batches are packed by tokens and never change the mathematics."""
+    max_tokens: int = Field(2048, ge=2)
+    """Longest prompt plus completion."""
+    overlong: Literal["truncate", "drop"] = "truncate"
+    """What happens to longer rows; a truncated one gets no end token. Both are counted."""
+    tokens_per_micro_batch: int = Field(8192, ge=1)
+    """Padded tokens of one forward pass."""
+    gradient_checkpointing: bool = False
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    """Compute type; weights being trained are always float32 masters."""
+    save_every: int = Field(0, ge=0)
+    """Optimizer steps between checkpoints; 0 saves at the end of every epoch."""
+    max_skipped_steps: int = Field(10, ge=1)
+    """Stop after this many non-finite steps."""
+    seed: int = 0
+
+
+class EvalConfig(Config):
+    """``distill eval``: a student and benchmarks in, a report with intervals out."""
+
+    model: str = ""
+    benchmarks: tuple[str, ...] = ()
+    """Names of data cards, or paths; 'arithmetic:ood' picks a split."""
+    source: SourceConfig = SourceConfig()
+    """Overrules for a local file; only with one benchmark."""
+    prompt: PromptConfig = PromptConfig()
+    verifier: VerifierConfig = VerifierConfig()
+    sampling: SamplingConfig = SamplingConfig(num_completions=1, temperature=0.0)
+    limit: int | None = Field(None, ge=1)
+    """Take only the first problems of each benchmark."""
+    backend: str = "hf"
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    groups_in_flight: int = Field(128, ge=1)
+    """Problems decoded at once."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _greedy_samples_are_all_the_same(self) -> EvalConfig:
+        if self.sampling.num_completions > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                "sampling.num_completions > 1 needs sampling.temperature > 0: greedy samples are all the same"
+            )
+        return self

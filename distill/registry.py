@@ -1,0 +1,75 @@
+"""Every replaceable part by name: one literal table, nothing registers itself by being imported.
+
+To add a part write one function or class in one file and one line here. Users need not touch this
+file: wherever a name is expected, ``pkg.module:attribute`` is taken as well.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from distill.errors import DistillError
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "verifiers": {
+        "math": "distill.verifiers.math:verify_math",
+        "number": "distill.verifiers.number:verify_number",
+        "choice": "distill.verifiers.choice:verify_choice",
+        "text": "distill.verifiers.text:verify_text",
+    },
+    "rewards": {
+        "cosine": "distill.curate.rewards:cosine_reward",
+        "format": "distill.curate.rewards:format_reward",
+    },
+    "filters": {
+        "any_correct": "distill.curate.filters:any_correct",
+    },
+    "backends": {
+        "hf": "distill.generate.hf:HFBackend",
+        "recorded": "distill.generate.recorded:RecordedBackend",
+    },
+    "methods": {
+        "sft": "distill.train.losses.sft:SFT",
+        "sft-all-correct": "distill.train.losses.sft:SFTAllCorrect",
+        "advdistill": "distill.train.losses.advdistill:AdvDistill",
+    },
+}
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A hint that names the nearest known name, or all of them.
+
+    >>> did_you_mean("cosin", ["cosine", "format"])
+    "did you mean 'cosine'?"
+    >>> did_you_mean("zzz", ["cosine", "format"])
+    'known: cosine, format'
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
+
+
+def load(kind: str, name: str) -> Any:
+    """The part called ``name`` in the table ``kind``, or whatever ``pkg.module:attribute`` points to.
+
+    Raises:
+        DistillError: no such name, module or attribute.
+    """
+    target = REGISTRY[kind].get(name, name)
+    if ":" not in target:
+        known = list(REGISTRY[kind])
+        hint = f"{did_you_mean(name, known)} your own part is named 'pkg.module:attribute'"
+        raise DistillError(f"no {kind.removesuffix('s')} is called '{name}'", hint=hint)
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise  # the user's module exists and fails on an import of its own: that traceback helps
+        raise DistillError(
+            f"module '{module_name}' of the {kind.removesuffix('s')} '{name}' cannot be imported",
+            hint="run from the folder that holds it, or add that folder to PYTHONPATH",
+        ) from None
+    except AttributeError:
+        raise DistillError(f"module '{module_name}' has no '{attribute}'", hint=f"asked for as '{name}'") from None
