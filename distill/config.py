@@ -167,7 +167,7 @@ class EntropiesConfig(Config):
     """Exact teacher entropies per token, in nats at temperature 1."""
 
     mode: Literal["auto", "inline", "prefill", "none"] = "auto"
-    """'inline' while sampling, 'prefill' by a pass with local weights over kept groups; 'auto' takes inline where the backend can."""
+    """'inline' while sampling, 'prefill' by a pass with local weights over kept groups; 'auto' is inline, where it can."""
     model: str | None = None
     """Local weights for 'prefill'; None takes the teacher."""
 
