@@ -100,11 +100,12 @@ def arithmetic_problems(split: str, limit: int | None = None, seed: int = 0) -> 
 
     >>> problem = next(arithmetic_problems("test"))
     >>> problem.id, problem.answer
-    ('arithmetic/test/00000', 'ANSWER')
+    ('arithmetic/test/00000', '2')
     >>> problem.question
-    'QUESTION'
+    'Eva has 7 shells. Eva loses 4. Eva gives away 1. How many shells are there now?'
     >>> print(problem.solution)
-    SOLUTION
+    <think>7-4=3 3-1=2</think>
+    <answer>\boxed{2}</answer>
     """
     if split not in SPLITS:
         raise DistillError(f"arithmetic has no split '{split}'", hint=f"choose one of: {', '.join(SPLITS)}")

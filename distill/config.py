@@ -145,6 +145,11 @@ class RewardsConfig(Config):
         "format": RewardPartConfig(weight=1.0),
     }
 
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _null_removes_a_part(cls, parts: Any) -> Any:
+        return {name: part for name, part in parts.items() if part is not None} if isinstance(parts, dict) else parts
+
     @field_validator("parts")
     @classmethod
     def _a_part_names_a_column(cls, parts: dict[str, RewardPartConfig]) -> dict[str, RewardPartConfig]:

@@ -91,8 +91,8 @@ def student_completion(rng: Random, story: Story) -> str:
 
 
 RECIPES = (
-    Recipe("teacher", teacher_completion, 160, 5, 1, 4, 448, num_steps=1000),
-    Recipe("student", student_completion, 128, 4, 2, 4, 320, num_steps=1000),
+    Recipe("teacher", teacher_completion, 160, 5, 1, 4, 448, num_steps=720),
+    Recipe("student", student_completion, 96, 3, 1, 4, 256, num_steps=800),
 )
 
 
@@ -100,8 +100,8 @@ def stories(seed: str) -> Iterator[Story]:
     """Tell stories for ever, of 1 to 5 steps and in both wordings; no question of a held-out split is among them."""
     rng = Random(seed)
     while True:
-        num_steps = pick(rng, (1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5))
-        wording: Wording = UNFAMILIAR if rng.random() < 0.15 else FAMILIAR
+        num_steps = pick(rng, (1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5))
+        wording: Wording = UNFAMILIAR if rng.random() < 0.2 else FAMILIAR
         story = tell_story(rng, num_steps, max_start=pick(rng, (20, 20, 20, 40)), wording=wording)
         if checksum(story.question) in SPLITS["train"].checksums:
             yield story

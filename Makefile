@@ -1,0 +1,45 @@
+# Two commands for a fresh machine: `make quickstart` and `make test`.
+# Without a GPU, point pip at PyTorch's CPU wheels to save gigabytes: make quickstart PIP_FLAGS="--extra-index-url …"
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
+
+.PHONY: quickstart test check fix format lint types docs clean
+
+quickstart: .venv/installed  ## install, then curate, inspect, train, evaluate and compare on the tiny models
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/quickstart.sh
+
+test: .venv/installed-dev  ## run the tests
+	$(BIN)/python -m pytest -q
+
+check: .venv/installed-dev format lint types test  ## all that continuous integration asks for
+
+format: .venv/installed-dev  ## fails when a file is not formatted; `make fix` formats
+	$(BIN)/ruff format --check .
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+fix: .venv/installed-dev  ## format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/installed-dev  ## write docs/cli.md and docs/config.md anew
+	$(BIN)/python scripts/build_docs.py
+
+clean:  ## remove the environment and the quick start's runs
+	rm -rf .venv runs/quickstart
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "installing distill into .venv (a minute or two)"
+	$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,160 @@
+"""How sure an accuracy is, and whether two models differ by more than chance.
+
+Plain arithmetic on the problems of a benchmark; only the bootstrap draws, from a fixed seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum, sqrt
+from statistics import NormalDist
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, both ends included."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(successes: float, total: float, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927); 0 to 1 when nothing was tried.
+
+        (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Unlike the normal interval it never has width 0 and never leaves 0 ... 1.
+
+    Args:
+        successes: may be a fraction, as may ``total``, when they stand for an effective sample size.
+
+    >>> interval = wilson_interval(5, 10)  # z = 1.96: (0.5 + 0.192 ± 0.364) / 1.384
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.2366, 0.7634)
+    """
+    if total <= 0:
+        return Interval(0.0, 1.0)
+    z = _z(confidence)
+    p = successes / total
+    center = p + z * z / (2 * total)
+    margin = z * sqrt(p * (1 - p) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z * z / total
+    # At 0 and at all successes one end is exact in theory and a rounding error away in floats.
+    low = 0.0 if successes == 0 else max(0.0, (center - margin) / scale)
+    high = 1.0 if successes == total else min(1.0, (center + margin) / scale)
+    return Interval(low, high)
+
+
+def accuracy_interval(problem_means: Sequence[float], completions_per_problem: int = 1, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of avg@N that knows that the N completions of a problem resemble each other.
+
+    Its n is the effective sample size: the number of independent tries whose proportion would vary as
+    much as the mean of the problem means does,
+
+        n_eff = p (1 - p) / (variance of the problem means / number of problems).
+
+    With N = 1 it is the number of problems, so this is the plain interval. It lies between the number of
+    problems (completions of a problem all alike) and the number of completions.
+
+    >>> accuracy_interval([1, 0, 1, 0]) == wilson_interval(2, 4)
+    True
+    >>> accuracy_interval([1, 0, 1, 0], completions_per_problem=8) == wilson_interval(2, 4)
+    True
+    >>> accuracy_interval([0.5, 0.5, 0.5, 0.5], completions_per_problem=8) == wilson_interval(16, 32)
+    True
+    """
+    num_problems = len(problem_means)
+    if num_problems == 0:
+        return Interval(0.0, 1.0)
+    p = fsum(problem_means) / num_problems
+    spread = fsum((value - p) ** 2 for value in problem_means)
+    most = float(num_problems * completions_per_problem)
+    # Sums of squares of values in 0 ... 1 are at most n p (1 - p), so the effective size is at least n.
+    effective = min(most, max(num_problems, num_problems**2 * p * (1 - p) / spread)) if spread > 0 else most
+    if p in {0.0, 1.0}:
+        effective = num_problems  # nothing varied, so nothing says that the completions were independent
+    return wilson_interval(p * effective, effective, confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """Problems that only one of two models solved, and how likely so uneven a split is by chance."""
+
+    b: int
+    """Solved by the first model only."""
+    c: int
+    """Solved by the second model only."""
+    p: float
+
+
+def mcnemar(b: int, c: int) -> McNemar:
+    """McNemar's exact test, two-sided: were the b + c problems that tell the models apart shared out by a fair coin?
+
+        p = min(1, 2 * sum over i <= min(b, c) of C(b + c, i) / 2^(b + c))
+
+    >>> mcnemar(1, 5).p  # 2 (C(6,0) + C(6,1)) / 64 = 14/64
+    0.21875
+    >>> mcnemar(3, 3).p, mcnemar(0, 0).p
+    (1.0, 1.0)
+    """
+    total, term, tail = b + c, 1, 0
+    for i in range(min(b, c) + 1):
+        tail += term
+        term = term * (total - i) // (i + 1)
+    # Integers, divided once: 2^-(b + c) alone is no float beyond some 1,000 problems.
+    return McNemar(b, c, min(2 * tail, 2**total) / 2**total)
+
+
+def paired_interval(b: int, c: int, total: int, confidence: float = 0.95) -> Interval:
+    """The interval of the difference in accuracy (b - c) / total of two models on the same problems.
+
+    Wald's interval after one problem more on either side (Bonett and Price 2012), which keeps its
+    promise in small samples and has a width even where no problem tells the models apart.
+
+    >>> interval = paired_interval(6, 2, 10)  # b, c, n = 7, 3, 12: 4/12 ± 1.96 sqrt((10/12 - (4/12)^2) / 12)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (-0.148, 0.814)
+    """
+    first, second = (b + 1) / (total + 2), (c + 1) / (total + 2)
+    difference = first - second
+    margin = _z(confidence) * sqrt((first + second - difference**2) / (total + 2))
+    return Interval(max(-1.0, difference - margin), min(1.0, difference + margin))
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBootstrap:
+    """A mean difference resampled by problem."""
+
+    interval: Interval
+    p: float
+
+
+def paired_bootstrap(
+    differences: Sequence[float], *, confidence: float = 0.95, num_resamples: int = 10_000, seed: int = 0
+) -> PairedBootstrap:
+    """Draw as many problems again, with replacement, many times over: how does the mean difference vary?
+
+    The interval is the percentile interval. p is twice the share of resamples on the lesser side of 0
+    (those at 0 count for both sides, and the sample itself counts once), so it is never below 2 / (num_resamples + 1).
+
+    Args:
+        differences: one per problem: a model's mean score less the baseline's.
+        seed: the same seed gives the same numbers.
+    """
+    import numpy as np
+
+    values, counts = np.unique(np.asarray(differences, dtype=np.float64), return_counts=True)
+    # Few values occur (multiples of 1/N), and how often each is drawn is multinomial: the same law, far less work.
+    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=num_resamples)
+    # Rounded, because thirds that add up to 0 would else miss it by a rounding error and leave one side.
+    resampled = np.round(drawn @ values / counts.sum(), 12)
+    tail = (1 - confidence) / 2
+    low, high = (float(value) for value in np.quantile(resampled, [tail, 1 - tail]))
+    lesser = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
+    return PairedBootstrap(Interval(low, high), min(1.0, 2 * (lesser + 1) / (num_resamples + 1)))
+
+
+def _z(confidence: float) -> float:
+    """How many standard errors either side of the estimate hold it with this confidence."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)

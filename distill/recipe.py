@@ -1,0 +1,179 @@
+"""Recipes and ``--set`` become one validated config, and errors name the field, its place and the nearest right name.
+
+Precedence: the defaults of distill.config, then the recipe's section, then ``--set``, then first-class flags.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from distill.errors import DistillError
+from distill.registry import did_you_mean
+
+SECTIONS = ("curate", "train", "eval")
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of YAML 1.2: ``1e-5`` is a number, ``no`` and ``off`` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN|NAN))$"),
+    "-+0123456789.",
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value that a YAML text stands for, by YAML 1.2's scalars.
+
+    >>> parse_yaml("1e-5"), parse_yaml("no"), parse_yaml("true"), parse_yaml("[a, 2]")
+    (1e-05, 'no', True, ['a', 2])
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with other scalars
+
+
+def read_recipe(path: Path, section: str) -> dict[str, Any]:
+    """One command's section of a recipe file; empty when the recipe does not name it.
+
+    Raises:
+        DistillError: the file cannot be read, is no YAML mapping or has an unknown section.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DistillError(f"recipe '{path}' cannot be read: {reason}", hint="a recipe is a YAML file") from None
+    if not isinstance(content, dict):
+        raise DistillError(f"recipe '{path}' is no mapping", hint=f"its sections are {', '.join(SECTIONS)}")
+    for name in content:
+        if name not in SECTIONS:
+            raise DistillError(f"{path}: no section '{name}'", hint=did_you_mean(str(name), list(SECTIONS)))
+    values = content.get(section) or {}
+    if not isinstance(values, dict):
+        raise DistillError(f"{path}: section '{section}' is no mapping", hint="expected lines such as 'seed: 1'")
+    return values
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """The nested mapping that one ``--set a.b=c`` stands for; the value is read as YAML.
+
+    >>> parse_set("sampling.temperature=0.7")
+    {'sampling': {'temperature': 0.7}}
+    """
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise DistillError(f"'--set {text}' is not of the form key=value", hint="for example --set sampling.top_p=0.95")
+    try:
+        nested: Any = parse_yaml(value)
+    except yaml.YAMLError:
+        nested = value  # a text such as '{question}' or '[CLS]: ' that is no YAML is meant literally
+    for key in reversed(keys):
+        nested = {key: nested}
+    return dict(nested)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``; mappings merge, everything else is replaced.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load_config(
+    config_class: type[ConfigT],
+    section: str,
+    *,
+    recipe: Path | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> ConfigT:
+    """The validated config of one command.
+
+    Args:
+        section: 'curate', 'train' or 'eval'.
+        recipe: a YAML file, or None.
+        sets: texts such as 'sampling.temperature=0.7'.
+        flags: a nested mapping of first-class flags; None values are left out at every depth.
+
+    Raises:
+        DistillError: an unknown field, a value out of bounds, an unreadable recipe.
+    """
+    layers = [(str(recipe), read_recipe(recipe, section))] if recipe else []
+    layers += [(f"--set {text}", parse_set(text)) for text in sets]
+    layers.append(("options", _without_none(flags or {})))
+    values = config_class().model_dump()
+    for _, layer in layers:
+        values = merge(values, layer)
+    try:
+        return config_class.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, config_class, section, layers) from None
+
+
+def to_yaml(config: BaseModel, section: str) -> str:
+    """A config as a recipe with one section, every field written out."""
+    return yaml.safe_dump({section: config.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {key: _without_none(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key: value for key, value in nested.items() if value is not None and value != {}}
+
+
+def _explain(
+    error: ValidationError, config_class: type[BaseModel], section: str, layers: list[tuple[str, dict[str, Any]]]
+) -> DistillError:
+    """The first thing wrong, where it was written and the nearest right name."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    dotted = ".".join([section, *path])
+    origin = next((name for name, layer in reversed(layers) if _holds(layer, path)), "config")
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(config_class, path[:-1])
+        return DistillError(f"{origin}: no field '{dotted}'", hint=did_you_mean(path[-1], known))
+    reason = first["msg"].removeprefix("Value error, ")
+    found = f", found '{first['input']}'" if not isinstance(first["input"], Mapping) else ""
+    return DistillError(f"{origin}: '{dotted}': {reason[:1].lower()}{reason[1:]}{found}", hint="docs/config.md lists every field")
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    """True when a nested mapping has a value at the path, or along it."""
+    for key in path:
+        if not isinstance(values, Mapping):
+            return True
+        if key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def _fields_at(config_class: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Names of the fields of the model that a path leads to."""
+    model: Any = config_class
+    for name in path:
+        annotation = model.model_fields[name].annotation if name in getattr(model, "model_fields", {}) else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,64 @@
+"""Lists: data cards, registered parts, the machine's health."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from distill import registry
+from distill.terminal.consoles import print_json, stdout
+
+if TYPE_CHECKING:
+    from distill.cards import Card
+    from distill.doctor import Check
+
+STATUS_STYLE = {"ok": "[green]✓ ok[/]", "warning": "[yellow]! warning[/]", "failed": "[red]✗ failed[/]"}
+
+
+def show_registry(kind: str, *, as_json: bool = False) -> None:
+    """The registered parts of a kind, each with the first sentence of its docstring."""
+    rows = [
+        {"name": name, "target": target, "what": _first_sentence(registry.load(kind, name))}
+        for name, target in registry.REGISTRY[kind].items()
+    ]
+    if as_json:
+        return print_json(rows)
+    table = Table("name", "what", "function", title=f"{kind} [dim](or your own: pkg.module:function)[/]", title_justify="left")
+    for row in rows:
+        table.add_row(f"[bold]{row['name']}[/]", escape(row["what"]), f"[dim]{row['target']}[/]")
+    return stdout().print(table)
+
+
+def _first_sentence(part: object) -> str:
+    return (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def show_cards(cards: Sequence[Card], *, as_json: bool = False) -> None:
+    """The data cards: where they come from, their splits, verifier and licence, and whether the Hub was ever asked."""
+    if as_json:
+        return print_json([card.model_dump(mode="json") for card in cards])
+    table = Table("name", "splits", "verifier", "licence", "from", "checked")
+    for card in cards:
+        splits = ", ".join(f"{name} {split.size:,}" if split.size else name for name, split in card.splits.items())
+        origin = f"{card.hub.id}@{card.hub.revision}" if card.hub else "built in"
+        checked = "[green]yes[/]" if card.checked else "[yellow]no[/]"
+        table.add_row(f"[bold]{card.name}[/]", splits, card.verifier.kind, card.licence, f"[dim]{origin}[/]", checked)
+    console = stdout()
+    console.print(table)
+    if any(not card.checked for card in cards):
+        console.print("[dim]checked: no = never loaded from the Hub by us; 'distill doctor --cards' tries (needs network)[/]")
+    return None
+
+
+def show_checks(checks: Sequence[Check], *, as_json: bool = False) -> None:
+    """What 'distill doctor' found."""
+    if as_json:
+        return print_json(list(checks))
+    table = Table("check", "status", "found", show_lines=False)
+    for check in checks:
+        table.add_row(check.name, STATUS_STYLE[check.status], escape(check.detail))
+    return stdout().print(table)

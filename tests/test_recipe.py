@@ -1,0 +1,88 @@
+"""Recipes, --set and flags: who wins, and what a wrong field is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.config import CurateConfig, EvalConfig, TrainConfig
+from distill.errors import DistillError
+from distill.recipe import load_config, parse_yaml, to_yaml
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-5", 1e-5), ("no", "no"), ("off", "off"), ("true", True), ("3", 3), ("2026-01-01", "2026-01-01"), ("", None)],
+)
+def test_scalars_are_read_as_a_person_means_them(text: str, value: object) -> None:
+    assert parse_yaml(text) == value
+
+
+def test_flags_beat_sets_beat_the_recipe_beats_the_defaults(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "curate:\n  seed: 1\n  sampling: {temperature: 0.1, top_p: 0.2}\n")
+    config = load_config(
+        CurateConfig, "curate", recipe=recipe, sets=["sampling.top_p=0.3", "seed=2"], flags={"seed": 3, "source": {"limit": None}}
+    )
+    assert (config.seed, config.sampling.temperature, config.sampling.top_p) == (3, 0.1, 0.3)
+    assert config.sampling.num_completions == 8
+
+
+def test_setting_one_reward_option_keeps_the_other_parts() -> None:
+    config = load_config(CurateConfig, "curate", sets=["rewards.parts.cosine.options.max_tokens=96"])
+    cosine = config.rewards.parts["cosine"]
+    assert (cosine.weight, cosine.options) == (2.0, {"preset": "advdistill", "max_tokens": 96})
+    assert "format" in config.rewards.parts
+
+
+def test_a_reward_part_set_to_null_is_removed() -> None:
+    config = load_config(CurateConfig, "curate", sets=["rewards.parts.format=null"])
+    assert list(config.rewards.parts) == ["cosine"]
+
+
+def test_a_section_that_is_off_by_default_can_be_switched_on() -> None:
+    config = load_config(TrainConfig, "train", sets=["lora.rank=4"])
+    assert config.lora is not None
+    assert (config.lora.rank, config.lora.alpha) == (4, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("train:\n  optimizer: {lerning_rate: 1}\n", "no field 'train.optimizer.lerning_rate'", "did you mean 'learning_rate'?"),
+        ("train:\n  epochs: many\n", "'train.epochs'", "docs/config.md"),
+        ("train:\n  epochs: 0\n", "greater than or equal to 1, found '0'", "docs/config.md"),
+        ("training:\n  epochs: 1\n", "no section 'training'", "did you mean 'train'?"),
+        ("- 1\n", "is no mapping", "curate, train, eval"),
+        ("a: [\n", "cannot be read", "YAML"),
+    ],
+)
+def test_a_wrong_recipe_is_told_where_and_why(tmp_path: Path, text: str, message: str, hint: str) -> None:
+    with pytest.raises(DistillError) as raised:
+        load_config(TrainConfig, "train", recipe=write(tmp_path, text))
+    assert message in str(raised.value)
+    assert hint in raised.value.hint
+    assert "recipe.yaml" in str(raised.value)
+
+
+def test_a_wrong_set_names_itself() -> None:
+    with pytest.raises(DistillError, match=r"--set sampling.topp=1: no field 'curate.sampling.topp'"):
+        load_config(CurateConfig, "curate", sets=["sampling.topp=1"])
+    with pytest.raises(DistillError, match="not of the form key=value"):
+        load_config(CurateConfig, "curate", sets=["sampling"])
+
+
+def test_greedy_groups_of_several_are_refused() -> None:
+    with pytest.raises(DistillError, match="greedy samples are all the same"):
+        load_config(EvalConfig, "eval", sets=["sampling.num_completions=4"])
+
+
+def test_a_config_survives_being_written_and_read(tmp_path: Path) -> None:
+    config = load_config(TrainConfig, "train", sets=["lora.rank=4", "optimizer.learning_rate=1e-5", "seed=7"])
+    assert load_config(TrainConfig, "train", recipe=write(tmp_path, to_yaml(config, "train"))) == config
