@@ -51,7 +51,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[  # noqa: ARG001 - the callback of the option acts
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
@@ -216,7 +216,9 @@ def evaluate(
 @app.command()
 def compare(
     reports: Annotated[list[Path], typer.Argument(help="Reports of 'distill eval', or the folders that hold them.")],
-    baseline: Annotated[str | None, typer.Option(help="Report the others are compared with; the first if not given.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Report the others are compared with; the first if not given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put reports side by side, paired by problem: what differs beyond chance.

@@ -16,7 +16,11 @@ import distill
 from distill.errors import DistillError
 
 NEEDED = ("torch", "transformers", "peft", "datasets", "pyarrow", "sympy", "math-verify", "pydantic", "typer", "rich")
-OPTIONAL = {"vllm": "distill-reasoning[vllm]", "datatrove": "distill-reasoning[scale]", "matplotlib": "distill-reasoning[plot]"}
+OPTIONAL = {
+    "vllm": "distill-reasoning[vllm]",
+    "datatrove": "distill-reasoning[scale]",
+    "matplotlib": "distill-reasoning[plot]",
+}
 FREE_DISK_GB = 5
 
 
@@ -75,7 +79,9 @@ def _device() -> Check:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Check("device", "ok", f"{len(names)} CUDA device(s): {', '.join(names)}")
-    detail = f"no CUDA device; {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads: the tiny models run well here"
+    detail = (
+        f"no CUDA device; {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads: the tiny models run well here"
+    )
     return Check("device", "warning", detail)
 
 
@@ -92,7 +98,9 @@ def _worker() -> str:
 
     verdict = verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}", kind="math")
     if verdict.score != 1.0:
-        raise RuntimeError(f"judged that the square root of 8 is not twice that of 2: {verdict.outcome} ({verdict.reason})")
+        raise RuntimeError(
+            f"judged that the square root of 8 is not twice that of 2: {verdict.outcome} ({verdict.reason})"
+        )
     return f"decides and answers ({verdict.reason})"
 
 

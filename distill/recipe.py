@@ -31,7 +31,9 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN|NAN))$"),
+    re.compile(
+        r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN|NAN))$"
+    ),
     "-+0123456789.",
 )
 
@@ -42,7 +44,7 @@ def parse_yaml(text: str) -> Any:
     >>> parse_yaml("1e-5"), parse_yaml("no"), parse_yaml("true"), parse_yaml("[a, 2]")
     (1e-05, 'no', True, ['a', 2])
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with other scalars
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_recipe(path: Path, section: str) -> dict[str, Any]:
@@ -153,7 +155,9 @@ def _explain(
         return DistillError(f"{origin}: no field '{dotted}'", hint=did_you_mean(path[-1], known))
     reason = first["msg"].removeprefix("Value error, ")
     found = f", found '{first['input']}'" if not isinstance(first["input"], Mapping) else ""
-    return DistillError(f"{origin}: '{dotted}': {reason[:1].lower()}{reason[1:]}{found}", hint="docs/config.md lists every field")
+    return DistillError(
+        f"{origin}: '{dotted}': {reason[:1].lower()}{reason[1:]}{found}", hint="docs/config.md lists every field"
+    )
 
 
 def _holds(values: Any, path: Sequence[str]) -> bool:

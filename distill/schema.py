@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 # Column -> Arrow type as text; "[]" is a list. The type of a column never depends on the first rows.
+PROBLEM_COLUMNS: dict[str, str] = {
+    "id": "string",
+    "index": "int64",
+    "source": "string",
+    "verifier": "string",
+    "question": "string",
+    "answer": "string",
+    "options": "string[]",
+    "solution": "string",
+    "metadata": "string",
+    "reject_reason": "string",
+}
 COMPLETION_COLUMNS: dict[str, str] = {
     "id": "string",
     "index": "int64",

@@ -60,13 +60,20 @@ def _is_config(annotation: Any) -> bool:
 def _type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
-    return re.sub(r"typing\.|distill\.\w+\.|NoneType|pathlib\.", lambda m: "None" if m[0] == "NoneType" else "", str(annotation))
+    return re.sub(
+        r"typing\.|distill\.\w+\.|NoneType|pathlib\.", lambda m: "None" if m[0] == "NoneType" else "", str(annotation)
+    )
 
 
 def _row(path: str, kind: str, default: Any, what: str) -> str:
     if isinstance(default, dict):
         default = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in default.items()}
-    cells = [f"`{path}`", f"`{kind}`", f"`{default!r}`" if default != "required" else "required", " ".join(what.split())]
+    cells = [
+        f"`{path}`",
+        f"`{kind}`",
+        f"`{default!r}`" if default != "required" else "required",
+        " ".join(what.split()),
+    ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -68,7 +68,9 @@ def test_a_file_is_small_and_imports_only_from_rooms_below(path: Path) -> None:
     assert text.count("\n") <= MAX_FILE_LINES, f"{path} has more than {MAX_FILE_LINES} lines"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, f"{path}:{node.lineno} {node.name} is long"
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, (
+                f"{path}:{node.lineno} {node.name} is long"
+            )
             parameters = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
             own = [name for name in parameters if name not in {"self", "cls"}]
             assert len(own) <= MAX_PARAMETERS or room_of(path) == "cli", f"{path}:{node.lineno} {node.name} takes {own}"
@@ -99,7 +101,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, parts in registry.REGISTRY.items() for name in parts])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, parts in registry.REGISTRY.items() for name in parts]
+)
 def test_every_registered_part_loads_and_says_what_it_is(kind: str, name: str) -> None:
     assert (inspect.getdoc(registry.load(kind, name)) or "").strip()
 

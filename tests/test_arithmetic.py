@@ -6,14 +6,18 @@ import itertools
 import json
 import operator
 from random import Random
+from typing import Any
 
 import pytest
 
+import distill.arithmetic
 from distill.arithmetic import (
     FAMILIAR,
     SPLITS,
     UNFAMILIAR,
+    Story,
     arithmetic_problems,
+    checksum,
     integer,
     pick,
     tell_story,
@@ -51,6 +55,25 @@ def test_no_question_stands_in_two_splits_whatever_the_seeds() -> None:
     for first in SPLITS:
         for second in SPLITS:
             assert first == second or not questions[first] & questions[second]
+            # Rare by chance as a common question is, the checksums are what rules it out.
+            assert first == second or not SPLITS[first].checksums & SPLITS[second].checksums
+    for split, spec in SPLITS.items():
+        assert {checksum(question) for question in questions[split]} == spec.checksums
+
+
+def test_a_story_told_twice_makes_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Story] = []
+
+    def tell_twice(*arguments: Any, **options: Any) -> Story:
+        if not told:
+            told.append(tell_story(*arguments, **options))
+            return told[0]
+        return told.pop()
+
+    monkeypatch.setattr(distill.arithmetic, "tell_story", tell_twice)
+    problems = list(arithmetic_problems("validation", limit=100))
+    assert len({problem.question for problem in problems}) == 100
+    assert [problem.index for problem in problems] == list(range(100))
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -80,6 +103,8 @@ def test_ood_is_longer_starts_higher_and_is_worded_otherwise() -> None:
     assert {json.loads(problem.metadata)["num_steps"] for problem in unfamiliar} == {5}
     assert max(equations(problem.solution)[0][0] for problem in familiar) == 20
     assert max(equations(problem.solution)[0][0] for problem in unfamiliar) == 40
+    assert all(problem.question.startswith(("In the morning", "A box")) for problem in unfamiliar)
+    assert not any(problem.question.startswith(("In the morning", "A box")) for problem in familiar)
     for part in FAMILIAR.__slots__:
         assert not set(getattr(FAMILIAR, part)) & set(getattr(UNFAMILIAR, part))
 

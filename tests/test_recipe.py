@@ -28,7 +28,11 @@ def test_scalars_are_read_as_a_person_means_them(text: str, value: object) -> No
 def test_flags_beat_sets_beat_the_recipe_beats_the_defaults(tmp_path: Path) -> None:
     recipe = write(tmp_path, "curate:\n  seed: 1\n  sampling: {temperature: 0.1, top_p: 0.2}\n")
     config = load_config(
-        CurateConfig, "curate", recipe=recipe, sets=["sampling.top_p=0.3", "seed=2"], flags={"seed": 3, "source": {"limit": None}}
+        CurateConfig,
+        "curate",
+        recipe=recipe,
+        sets=["sampling.top_p=0.3", "seed=2"],
+        flags={"seed": 3, "source": {"limit": None}},
     )
     assert (config.seed, config.sampling.temperature, config.sampling.top_p) == (3, 0.1, 0.3)
     assert config.sampling.num_completions == 8
@@ -55,7 +59,11 @@ def test_a_section_that_is_off_by_default_can_be_switched_on() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("train:\n  optimizer: {lerning_rate: 1}\n", "no field 'train.optimizer.lerning_rate'", "did you mean 'learning_rate'?"),
+        (
+            "train:\n  optimizer: {lerning_rate: 1}\n",
+            "no field 'train.optimizer.lerning_rate'",
+            "did you mean 'learning_rate'?",
+        ),
         ("train:\n  epochs: many\n", "'train.epochs'", "docs/config.md"),
         ("train:\n  epochs: 0\n", "greater than or equal to 1, found '0'", "docs/config.md"),
         ("training:\n  epochs: 1\n", "no section 'training'", "did you mean 'train'?"),

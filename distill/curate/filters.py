@@ -12,13 +12,13 @@ from distill.registry import load
 
 Filter = Callable[[GroupScores], str]
 
-# Found before sampling: such a problem buys no token and has no row in the dataset. The run lists it.
-REJECT_DUPLICATE_ID = "duplicate_id"
 REJECT_GOLD_UNPARSED = "gold_unparsed"
-REJECT_PROMPT_TOO_LONG = "prompt_too_long"
-REJECT_NO_COMPLETIONS = "no_completions"
-"""Also the reason of a group that has none: a recorded file may lack a problem, or hold an empty list."""
+"""Found before sampling: such a problem buys no token and has no row in the dataset, and the run lists it."""
 
+DROP_PROMPT_TOO_LONG = "prompt_too_long"
+"""No completions: the prompt leaves no room in the teacher's context."""
+DROP_NO_COMPLETIONS = "no_completions"
+"""No completions: none are recorded for the problem."""
 DROP_ALL_UNVERIFIED = "all_unverified"
 DROP_NO_CORRECT = "no_correct"
 
@@ -39,20 +39,24 @@ def any_correct(scores: GroupScores) -> str:
     return "" if has_correct else DROP_NO_CORRECT
 
 
-def load_filters(names: Sequence[str]) -> Filter:
+def load_filters(names: Sequence[str], *, empty_reason: str = DROP_NO_COMPLETIONS) -> Filter:
     """One filter out of several: the reason of the first that drops the group.
 
     A group that teaches nothing under any method is dropped before they are asked: it has no
     completions, or none of them could be verified.
 
+    Args:
+        names: registered filters or 'pkg.module:function', asked in this order.
+        empty_reason: why a group has no completions; depends on where completions come from.
+
     Raises:
-        DistillError: a name that is neither registered nor 'pkg.module:function'.
+        DistillError: a name that is neither registered nor can be imported.
     """
     filters: list[Filter] = [load("filters", name) for name in names]
 
     def drop_reason(scores: GroupScores) -> str:
         if not scores.verdicts:
-            return REJECT_NO_COMPLETIONS
+            return empty_reason
         if all(verdict.outcome is Outcome.UNVERIFIED for verdict in scores.verdicts):
             return DROP_ALL_UNVERIFIED
         return next(filter(None, (rule(scores) for rule in filters)), "")

@@ -147,7 +147,9 @@ def make_reward(config: RewardsConfig) -> Reward:
         parts = {name: function(completion, verdict) for name, function in functions.items()}
         for name, value in parts.items():
             if value is not None and not isfinite(value):
-                raise DistillError(f"the reward part '{name}' returned {value}", hint="a part is a finite number or None")
+                raise DistillError(
+                    f"the reward part '{name}' returned {value}", hint="a part is a finite number or None"
+                )
         weighted = [config.parts[name].weight * value for name, value in parts.items() if value is not None]
         has_total = bool(weighted) and verdict.outcome is not Outcome.UNVERIFIED
         return RewardResult(parts, sum(weighted) if has_total else None)
@@ -168,7 +170,8 @@ def _part(name: str, config: RewardPartConfig) -> Callable[[Completion, Verdict]
     if called in REGISTRY["rewards"]:
         # Ours are pure, so a trial finds a bad value now; a user's part may cost a request.
         try:
-            part(Completion("", num_tokens=0), Verdict(Outcome.CORRECT))
+            for outcome in (Outcome.CORRECT, Outcome.INCORRECT):
+                part(Completion("", num_tokens=0), Verdict(outcome))
         except (TypeError, ValueError) as error:
             raise DistillError(f"rewards.parts.{name}.options: {error}", hint="see the options of the part") from None
     return part

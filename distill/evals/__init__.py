@@ -1,0 +1,1 @@
+"""Students to reports: benchmarks, metrics with intervals, and what differs beyond chance."""

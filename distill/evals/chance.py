@@ -46,7 +46,9 @@ def wilson_interval(successes: float, total: float, confidence: float = 0.95) ->
     return Interval(low, high)
 
 
-def accuracy_interval(problem_means: Sequence[float], completions_per_problem: int = 1, confidence: float = 0.95) -> Interval:
+def accuracy_interval(
+    problem_means: Sequence[float], completions_per_problem: int = 1, confidence: float = 0.95
+) -> Interval:
     """Wilson's interval of avg@N that knows that the N completions of a problem resemble each other.
 
     Its n is the effective sample size: the number of independent tries whose proportion would vary as
@@ -114,7 +116,7 @@ def paired_interval(b: int, c: int, total: int, confidence: float = 0.95) -> Int
 
     >>> interval = paired_interval(6, 2, 10)  # b, c, n = 7, 3, 12: 4/12 ± 1.96 sqrt((10/12 - (4/12)^2) / 12)
     >>> round(interval.low, 3), round(interval.high, 3)
-    (-0.148, 0.814)
+    (-0.147, 0.814)
     """
     first, second = (b + 1) / (total + 2), (c + 1) / (total + 2)
     difference = first - second
@@ -147,7 +149,7 @@ def paired_bootstrap(
     values, counts = np.unique(np.asarray(differences, dtype=np.float64), return_counts=True)
     # Few values occur (multiples of 1/N), and how often each is drawn is multinomial: the same law, far less work.
     drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=num_resamples)
-    # Rounded, because thirds that add up to 0 would else miss it by a rounding error and leave one side.
+    # Rounded, because 0.1 + 0.2 - 0.3 is 0 here and has to count for both sides.
     resampled = np.round(drawn @ values / counts.sum(), 12)
     tail = (1 - confidence) / 2
     low, high = (float(value) for value in np.quantile(resampled, [tail, 1 - tail]))

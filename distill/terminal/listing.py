@@ -27,7 +27,9 @@ def show_registry(kind: str, *, as_json: bool = False) -> None:
     ]
     if as_json:
         return print_json(rows)
-    table = Table("name", "what", "function", title=f"{kind} [dim](or your own: pkg.module:function)[/]", title_justify="left")
+    table = Table(
+        "name", "what", "function", title=f"{kind} [dim](or your own: pkg.module:function)[/]", title_justify="left"
+    )
     for row in rows:
         table.add_row(f"[bold]{row['name']}[/]", escape(row["what"]), f"[dim]{row['target']}[/]")
     return stdout().print(table)
@@ -50,7 +52,9 @@ def show_cards(cards: Sequence[Card], *, as_json: bool = False) -> None:
     console = stdout()
     console.print(table)
     if any(not card.checked for card in cards):
-        console.print("[dim]checked: no = never loaded from the Hub by us; 'distill doctor --cards' tries (needs network)[/]")
+        console.print(
+            "[dim]checked: no = never loaded from the Hub by us; 'distill doctor --cards' tries (needs network)[/]"
+        )
     return None
 
 

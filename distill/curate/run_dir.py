@@ -1,0 +1,198 @@
+"""A run's folder: one process at a time, nothing foreign in it, and never a mixture of two settings.
+
+config.yaml        the resolved recipe
+run.json           settings and fingerprint of every stage, and one entry per session
+problems.parquet   every problem that was read, the rejected ones with their reason
+completions/ scores/ entropies/    one folder per shard, see distill.curate.stage
+dataset/           the join of the stages, in source order
+report.json        what came out
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal
+
+import yaml
+
+from distill import __version__
+from distill.config import CurateConfig, ResumePolicy
+from distill.curate.fingerprints import differences, fingerprint, plain
+from distill.curate.stage import shard_name, write_atomically
+from distill.errors import DistillError
+
+StageName = Literal["completions", "scores", "entropies"]
+LOCK = ".lock"
+OWN_NAMES = frozenset({LOCK, "run.json", "config.yaml"})
+"""What a crash before the first line of work can leave in a folder."""
+PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "math-verify", "latex2sympy2_extended", "sympy")
+
+
+class RunDir:
+    """An open run; closing it gives the folder free for the next process.
+
+    Args:
+        path: the run's folder, made when it is missing.
+
+    Raises:
+        DistillError: the path is a file or a folder with foreign files, another process works in it, or its
+            run.json is broken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise DistillError(f"'{path}' is a file", hint="a run needs a folder of its own: use another --out")
+        _check_content(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        self.state: dict[str, Any] = _read_state(path)
+
+    def __enter__(self) -> RunDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def start(self, config: CurateConfig, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
+        """Begin a session on this folder, or refuse to.
+
+        Args:
+            config: the resolved recipe; kept as config.yaml.
+            settings: per stage, everything that changes its bytes.
+            resume: 'never' wants a new folder, 'always' one that holds a run; 'if-possible' takes either.
+
+        Raises:
+            DistillError: the folder does not suit the policy, or holds a run with other settings.
+        """
+        if self.state and resume == "never":
+            raise DistillError(
+                f"'{self.path}' holds a run already",
+                hint="use another --out, or let '--resume if-possible' go on with it",
+            )
+        if not self.state and resume == "always":
+            raise DistillError(f"'{self.path}' holds no run to resume", hint="leave '--resume always' out to start one")
+        if self.state:
+            self._check_settings(plain(settings))
+        self.record(config, settings)
+
+    def record(self, config: CurateConfig, settings: Mapping[str, Any]) -> None:
+        """Write config.yaml and run.json with these settings and one more session."""
+        session = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "argv": sys.argv,
+            "versions": package_versions(),
+        }
+        self.state = {
+            "format": 1,
+            "settings": plain(settings),
+            "fingerprints": {stage: fingerprint(values) for stage, values in settings.items()},
+            "sessions": [*self.state.get("sessions", []), session],
+        }
+        recipe = yaml.safe_dump(
+            {"curate": config.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, width=120
+        )
+        write_atomically(self.path / "config.yaml", recipe.encode())
+        write_json(self.path / "run.json", self.state)
+
+    def stage_folder(self, stage: StageName) -> Path:
+        """Where this process' shard of a stage stands."""
+        return self.path / stage / shard_name()
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        known = self.state["settings"]
+        # A stage that was or will be left out cannot contradict one that is asked for.
+        shared = [stage for stage in known if known[stage] is not None and settings.get(stage) is not None]
+        differing = differences({stage: known[stage] for stage in shared}, {stage: settings[stage] for stage in shared})
+        if not differing:
+            return
+        lines = "; ".join(f"{key} was {old!r}, is {new!r}" for key, old, new in differing)
+        only_scores = all(key.startswith("scores.") for key, _, _ in differing)
+        raise DistillError(
+            f"'{self.path}' holds a run with other settings: {lines}",
+            hint=f"'distill score {self.path}' judges and rewards it again without sampling; or use another --out"
+            if only_scores
+            else "use another --out, or remove the folder and start again with '--resume never'",
+        )
+
+
+def _check_content(path: Path) -> None:
+    """Refuse a folder that is neither empty nor a run: it is somebody's, and a run would mix with it."""
+    if not path.exists() or (path / "run.json").exists():
+        return
+    foreign = sorted(entry.name for entry in path.iterdir() if entry.name.removesuffix(".tmp") not in OWN_NAMES)
+    if foreign:
+        raise DistillError(
+            f"'{path}' is no run and holds '{foreign[0]}'",
+            hint="a run needs a new or an empty folder: use another --out",
+        )
+
+
+def read_config(path: Path) -> CurateConfig:
+    """The resolved recipe that a run was made with.
+
+    Raises:
+        DistillError: the folder holds no run.
+    """
+    try:
+        text = (path / "config.yaml").read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise DistillError(
+            f"'{path}' holds no curation run", hint="expected the folder that 'distill curate' wrote"
+        ) from None
+    return CurateConfig.model_validate(yaml.safe_load(text)["curate"])
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file for people and machines, whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of distill, Python and the packages that a run's numbers come from; the missing ones are left out."""
+    versions = {"distill": __version__, "python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise DistillError(
+            f"'{path / 'run.json'}' is no JSON", hint="it was edited or is not ours: use another --out"
+        ) from None
+    if state.get("format") != 1 or "settings" not in state:
+        raise DistillError(f"'{path / 'run.json'}' was not written by 'distill curate'", hint="use another --out")
+    return state
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the folder until the file is closed or the process ends, however it ends."""
+    file = (path / LOCK).open("a", encoding="utf-8")
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows has no flock
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise DistillError(
+            f"another process works in '{path}'", hint="wait for it to end, or use another --out"
+        ) from None
+    return file

@@ -1,0 +1,280 @@
+"""The durable rows of one stage of a run: a log that every finished group reaches first, and parts made of it.
+
+A stage's folder is one shard of it and holds
+
+    stage.json           the fingerprint of everything its bytes depend on
+    part-000000.parquet  groups that are safe for good
+    wal.jsonl            groups finished since the last part, one JSON line each
+    errors.jsonl         problems that have no group, and why; of the latest session
+    DONE                 written when every group is in a part
+
+A row is flushed to the log before its place is given to another group, so a killed process loses none. When the
+log is long enough its rows become a part, under a temporary name, fsynced and renamed, and the log starts anew. A
+crash between the two leaves a row in both: the part wins. A torn last line is no row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from distill.errors import DistillError
+from distill.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUPS_PER_PART = 256
+LOG_BYTES_PER_PART = 64 * 2**20
+"""Keeps a part far below the 2 GiB of an Arrow column, and what a part holds in memory small."""
+GROUPS_PER_BATCH = 16
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes its name only when it is whole and on disk: a crash leaves the old one, or none."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file so that whoever looks sees the old content or the new."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder survive a power loss."""
+    if os.name == "nt":  # Windows cannot open a folder, and its renames need no such help
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def shard_name(rank: int = 0, world_size: int = 1) -> str:
+    """The folder of one shard inside a stage.
+
+    >>> shard_name(3, 16)
+    '00003-of-00016'
+    """
+    return f"{rank:05d}-of-{world_size:05d}"
+
+
+def stage_fingerprint(folder: Path) -> str:
+    """The fingerprint a stage's folder was made with; empty when there is none yet."""
+    try:
+        content = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    return str(content["fingerprint"])
+
+
+class Stage:
+    """Rows keyed by problem id, appended one by one; open it once at a time.
+
+    Args:
+        folder: made when it is missing.
+        columns: the schema, checked on every row before the row is written.
+        fingerprint: of everything the rows depend on.
+
+    Raises:
+        DistillError: the folder was made with another fingerprint, or a part of it cannot be read.
+    """
+
+    def __init__(self, folder: Path, columns: Mapping[str, str], fingerprint: str) -> None:
+        self.folder = folder
+        self._columns = columns
+        self._schema = arrow_schema(columns)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._check_fingerprint(fingerprint)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        self.ids: set[str] = {problem_id for part in self.parts() for problem_id in self._part_ids(part)}
+        self._log_bytes = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._log: IO[bytes] | None = None
+        self._errors: IO[str] | None = None
+        self._replay()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def parts(self) -> list[Path]:
+        """The finished parts, oldest first."""
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Make one row durable; it is in the log when this returns.
+
+        Raises:
+            ValueError: the row does not fit the columns, or its id has a row already.
+        """
+        if row["id"] in self.ids:
+            raise ValueError(f"'{self.folder}' has a row for '{row['id']}' already")
+        # Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        try:
+            batch = self._to_batch(row)
+        except UnicodeEncodeError:
+            batch = self._to_batch(json.loads(line))
+        if self._log is None:
+            self._log = self._log_path.open("ab")
+        self._log.write(line + b"\n")
+        self._log.flush()
+        self._keep(row["id"], batch, len(line))
+        if len(self._pending) >= GROUPS_PER_PART or self._log_bytes >= LOG_BYTES_PER_PART:
+            self.seal()
+
+    def begin(self) -> None:
+        """Start a session: the stage is not done any more and forgets the errors of the last session."""
+        for name in ("DONE", "errors.jsonl"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def add_error(self, problem_id: str, reason: str) -> None:
+        """Note why a problem gets no row in this session."""
+        if self._errors is None:
+            self._errors = (self.folder / "errors.jsonl").open("a", encoding="utf-8")
+        self._errors.write(json.dumps({"id": problem_id, "reason": reason}) + "\n")
+        self._errors.flush()
+
+    def errors(self) -> list[dict[str, str]]:
+        """What ``add_error`` noted in the latest session."""
+        path = self.folder / "errors.jsonl"
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    def seal(self) -> None:
+        """Turn the log into a part."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._pending:
+            return
+        numbers = [int(part.stem.removeprefix("part-")) for part in self.parts()]
+        path = self.folder / f"part-{max(numbers, default=-1) + 1:06d}.parquet"
+        with atomic_file(path) as file:
+            pq.write_table(pa.Table.from_batches(self._pending, self._schema), file, compression="zstd")
+        self._close_log()
+        write_atomically(self._log_path, b"")
+        self._pending, self._log_bytes = [], 0
+
+    def finish(self, covers: str) -> None:
+        """Make everything a part and write DONE.
+
+        Args:
+            covers: fingerprint of the problems that this stage is complete for.
+        """
+        self.seal()
+        content = {"covers": covers, "rows": len(self.ids)}
+        write_atomically(self.folder / "DONE", json.dumps(content).encode())
+
+    def is_done(self, covers: str) -> bool:
+        """True when the stage was finished for these problems."""
+        path = self.folder / "DONE"
+        return path.exists() and bool(json.loads(path.read_text(encoding="utf-8"))["covers"] == covers)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, a few at a time, in the order in which they were finished."""
+        import pyarrow.parquet as pq
+
+        names = list(columns or self._columns)
+        for part in self.parts():
+            with pq.ParquetFile(part) as file:
+                yield from file.iter_batches(batch_size=GROUPS_PER_BATCH, columns=names)
+        for batch in list(self._pending):
+            yield batch.select(names)
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """All rows one by one, in the order in which they were finished."""
+        for batch in self.batches(columns):
+            yield from batch.to_pylist()
+
+    def close(self) -> None:
+        """Close the files; nothing is lost, and opening the folder again goes on."""
+        self._close_log()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    @property
+    def _log_path(self) -> Path:
+        return self.folder / "wal.jsonl"
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _check_fingerprint(self, fingerprint: str) -> None:
+        found = stage_fingerprint(self.folder)
+        if not found:
+            write_atomically(self.folder / "stage.json", json.dumps({"fingerprint": fingerprint}).encode())
+        elif found != fingerprint:
+            raise DistillError(
+                f"'{self.folder}' was made with other settings (fingerprint {found}, expected {fingerprint})",
+                hint="use another --out",
+            )
+
+    def _part_ids(self, part: Path) -> list[str]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            ids: list[str] = pq.read_table(part, columns=["id"])["id"].to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise DistillError(
+                f"'{part}' cannot be read: {error}", hint="delete this file and run again: its groups are made anew"
+            ) from None
+        return ids
+
+    def _replay(self) -> None:
+        """Take up the rows that the log holds beyond the parts, and rewrite it when it holds anything else."""
+        if not self._log_path.exists():
+            return
+        lines = self._log_path.read_bytes().split(b"\n")
+        kept = []
+        for line in lines:
+            row = _read_line(line)
+            if row is not None and row["id"] not in self.ids:
+                self._keep(row["id"], self._to_batch(row), len(line))
+                kept.append(line)
+        if [*kept, b""] != lines:
+            write_atomically(self._log_path, b"".join(line + b"\n" for line in kept))
+
+    def _keep(self, problem_id: str, batch: pa.RecordBatch, size: int) -> None:
+        self.ids.add(problem_id)
+        self._pending.append(batch)
+        self._log_bytes += size
+
+    def _to_batch(self, row: Mapping[str, Any]) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        if row.keys() != self._columns.keys():
+            raise ValueError(f"a row of '{self.folder}' has the columns {sorted(row)}, not {sorted(self._columns)}")
+        return pa.RecordBatch.from_pylist([dict(row)], schema=self._schema)
+
+
+def _read_line(line: bytes) -> dict[str, Any] | None:
+    """The row of a log line, or None where a crash left something else."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None

@@ -1,0 +1,108 @@
+"""A benchmark as it is evaluated: its problems, and the prompt and verifier that its data card asks for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.config import EvalConfig, PromptConfig, SourceConfig, VerifierConfig
+from distill.errors import DistillError
+from distill.problems import Rejected, read_problems
+from distill.prompts import resolve_prompt
+from distill.records import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Everything that is known before a model has seen it."""
+
+    name: str
+    split: str
+    problems: tuple[Problem, ...]
+    rejected: tuple[Rejected, ...]
+    """Rows that make no problem."""
+    prompt: PromptConfig
+    """Every field filled."""
+    verifier: VerifierConfig
+    """``markers`` filled; ``kind`` None leaves it to each problem."""
+
+    @property
+    def full_name(self) -> str:
+        """The benchmark with its split, as it is called where it stands beside others."""
+        return benchmark_name(self.name, self.split)
+
+    @property
+    def folder_name(self) -> str:
+        """The full name, in characters that every file system takes."""
+        return re.sub(r"[^\w.-]+", "-", self.full_name)
+
+
+def benchmark_name(name: str, split: str) -> str:
+    """How a benchmark is called where it stands beside others.
+
+    >>> benchmark_name("arithmetic", "ood"), benchmark_name("my_problems", "")
+    ('arithmetic:ood', 'my_problems')
+    """
+    return f"{name}:{split}" if split else name
+
+
+def read_benchmarks(config: EvalConfig) -> list[Benchmark]:
+    """Read all benchmarks of an evaluation, before a model is loaded for the first of them.
+
+    Raises:
+        DistillError: there are none, two of them are the same, one cannot be read or has no problem.
+    """
+    if not config.benchmarks:
+        raise DistillError("there is no benchmark to evaluate on", hint="name one with --benchmark, as in 'gsm8k:test'")
+    if len(config.benchmarks) > 1 and config.source != SourceConfig():
+        raise DistillError(
+            f"'source' describes one benchmark, but there are {len(config.benchmarks)}: {', '.join(config.benchmarks)}",
+            hint="evaluate on one at a time, or write a data card for each",
+        )
+    benchmarks = [read_benchmark(config, name) for name in config.benchmarks]
+    name, count = Counter(benchmark.folder_name for benchmark in benchmarks).most_common(1)[0]
+    if count > 1:
+        raise DistillError(
+            f"{count} of the benchmarks {', '.join(config.benchmarks)} are called '{name}'",
+            hint="name each once; files of the same name are evaluated on one at a time",
+        )
+    return benchmarks
+
+
+def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
+    """Read one benchmark: a data card, 'card:split', or a file of problems."""
+    card_name, split = split_benchmark(name)
+    changes = {
+        "name": card_name,
+        "split": split or config.source.split,
+        "limit": config.limit or config.source.limit,
+    }
+    source = read_problems(config.source.model_copy(update=changes), role="benchmark", verifier=config.verifier.kind)
+    problems = tuple(source)
+    if not problems:
+        raise DistillError(f"benchmark '{name}' has no problem", hint="look at its split and its columns")
+    markers = source.card.verifier.markers if config.verifier.markers is None else config.verifier.markers
+    return Benchmark(
+        name=source.card.name,
+        split=source.split,
+        problems=problems,
+        rejected=tuple(source.rejected),
+        prompt=resolve_prompt(config.prompt, source.card),
+        verifier=config.verifier.model_copy(update={"markers": tuple(markers)}),
+    )
+
+
+def split_benchmark(name: str) -> tuple[str, str | None]:
+    r"""Take 'card:split' apart; an existing file is never taken apart, nor a drive letter.
+
+    >>> split_benchmark("arithmetic:ood"), split_benchmark("gsm8k"), split_benchmark("cards/mine.md:test")
+    (('arithmetic', 'ood'), ('gsm8k', None), ('cards/mine.md', 'test'))
+    >>> split_benchmark("C:\\data\\test.jsonl")
+    ('C:\\data\\test.jsonl', None)
+    """
+    card_name, colon, split = name.rpartition(":")
+    if colon and card_name and re.fullmatch(r"[\w.-]+", split) and not Path(name).exists():
+        return card_name, split
+    return name, None

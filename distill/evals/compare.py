@@ -1,0 +1,268 @@
+"""Put reports side by side, paired by problem: which differences are beyond chance.
+
+Two models that answered the same problems are compared on these problems, which needs far fewer of
+them than comparing two accuracies does: with one completion each by McNemar's exact test, with
+several by a bootstrap over problems. A p is of one pair; nothing is corrected for looking at many.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from math import fsum
+from pathlib import Path
+from typing import Any, Literal
+
+from distill.errors import DistillError
+from distill.evals.chance import Interval, mcnemar, paired_bootstrap, paired_interval
+from distill.evals.metrics import Means
+from distill.evals.report import ProblemResult, Report, find_reports, read_report
+from distill.evals.store import flat_settings
+from distill.registry import did_you_mean
+
+SIGNIFICANCE = 0.05
+Words = Literal["beyond chance", "within chance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a model's accuracy differs from the baseline's on the problems that both were given."""
+
+    num_problems: int
+    """Problems in both reports."""
+    difference: float
+    """Accuracy less the baseline's, over these problems."""
+    interval: Interval
+    """Of the difference, 95 %."""
+    p: float
+    """How likely a difference at least so large is if the models are equally good."""
+    test: Literal["mcnemar", "paired bootstrap"]
+    only_model: int
+    """Problems on which the model scored more than the baseline: McNemar's b."""
+    only_baseline: int
+    """Problems on which the baseline scored more: McNemar's c."""
+
+    @property
+    def verdict(self) -> Words:
+        """'beyond chance' where p is below 0.05."""
+        return "beyond chance" if self.p < SIGNIFICANCE else "within chance"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model on one benchmark."""
+
+    accuracy: float
+    interval: Interval
+    num_problems: int
+    mean_tokens: Means
+    cpu_seconds: float
+    difference: Difference | None
+    """None on the baseline's own row, and where the baseline was not evaluated on this benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model."""
+
+    label: str
+    """Differs from every other row's."""
+    model: str
+    train_cpu_seconds: float | None
+    cells: tuple[Cell | None, ...]
+    """Parallel to the comparison's benchmarks; None where the model was not evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rows are models, columns are benchmarks."""
+
+    benchmarks: tuple[str, ...]
+    """'benchmark:split', in the order in which they were met."""
+    rows: tuple[Row, ...]
+    baseline: str
+    """Label of the row that the others are compared with."""
+    notes: tuple[str, ...]
+    """What a reader has to know to trust a difference, one sentence each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, with each difference's verdict in words."""
+        values = asdict(self)
+        for row, plain_row in zip(self.rows, values["rows"], strict=True):
+            for cell, plain_cell in zip(row.cells, plain_row["cells"], strict=True):
+                if cell is not None and cell.difference is not None:
+                    plain_cell["difference"]["verdict"] = cell.difference.verdict
+        return values
+
+
+def compare_reports(sources: Sequence[Report | Path | str], baseline: str | None = None) -> Comparison:
+    """Compare every model with the baseline, on every benchmark that both were evaluated on.
+
+    Args:
+        sources: reports, their files, or folders that hold one report or one per subfolder.
+        baseline: label or model of a row, or a path among ``sources``; None takes the first.
+
+    Raises:
+        DistillError: a path holds no report, nothing is called ``baseline``, or a model shares no
+            benchmark, or no problem of a benchmark, with the baseline.
+    """
+    runs = _collect(sources)
+    if not runs:
+        raise DistillError("there is no report to compare", hint="name the reports of 'distill eval', or their folders")
+    reference = runs[0] if baseline is None else _find(runs, baseline)
+    benchmarks = tuple(dict.fromkeys(name for run in runs for name in run.reports))
+    for run in runs:
+        if not run.reports.keys() & reference.reports.keys():
+            raise DistillError(
+                f"'{run.label}' was evaluated on {_listed(run.reports)}, the baseline '{reference.label}' "
+                f"on {_listed(reference.reports)}: there is nothing to compare",
+                hint="evaluate both on the same benchmark and split",
+            )
+    rows = tuple(_row(run, reference, benchmarks) for run in runs)
+    notes = tuple(note for run in runs if run is not reference for note in _notes(run, reference))
+    return Comparison(benchmarks, rows, reference.label, notes)
+
+
+def compare_pair(report: Report, baseline: Report) -> Difference:
+    """Pair two reports on one benchmark by problem id.
+
+    Raises:
+        DistillError: they are of different benchmarks, or have no problem in common.
+    """
+    if report.name != baseline.name:
+        raise DistillError(f"a report on '{report.name}' cannot be compared with one on '{baseline.name}'")
+    pairs = _pairs(report, baseline)
+    if not pairs:
+        raise DistillError(
+            f"the reports of '{report.label}' and '{baseline.label}' on '{report.name}' have no problem in common",
+            hint=f"ids look like '{report.problems[0].id}' and '{baseline.problems[0].id}'",
+        )
+    differences = [ours.score - theirs.score for ours, theirs in pairs]
+    more, less = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+    mean = fsum(differences) / len(pairs)
+    if max(report.completions_per_problem, baseline.completions_per_problem) == 1:
+        interval = paired_interval(more, less, len(pairs))
+        return Difference(len(pairs), mean, interval, mcnemar(more, less).p, "mcnemar", more, less)
+    bootstrap = paired_bootstrap(differences)
+    return Difference(len(pairs), mean, bootstrap.interval, bootstrap.p, "paired bootstrap", more, less)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One model's reports, while they are gathered."""
+
+    label: str
+    model: str
+    key: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    """By benchmark."""
+    sources: set[str] = field(default_factory=set)
+    """Paths that the caller named and that held one of these reports."""
+
+
+def _collect(sources: Sequence[Report | Path | str]) -> list[_Run]:
+    """Gather the reports of one model under the same settings; a second one on a benchmark begins another run."""
+    runs: list[_Run] = []
+    for source in sources:
+        found = [source] if isinstance(source, Report) else [read_report(path) for path in find_reports(Path(source))]
+        for report in found:
+            key = _run_key(report)
+            run = next((run for run in runs if run.key == key and report.name not in run.reports), None)
+            if run is None:
+                run = _Run(report.label, report.model, key)
+                runs.append(run)
+            run.reports[report.name] = report
+            if not isinstance(source, Report):
+                run.sources.add(str(Path(source)))
+    _make_labels_distinct(runs)
+    return runs
+
+
+def _run_key(report: Report) -> str:
+    """The same for all benchmarks of one evaluation; the model's files tell a student trained again apart."""
+    of_benchmark = {"benchmark", "prompt", "verifier"}
+    settings = {key: value for key, value in report.settings.items() if key not in of_benchmark}
+    return json.dumps([report.label, report.model, settings], sort_keys=True)
+
+
+def _make_labels_distinct(runs: Sequence[_Run]) -> None:
+    """Add the model to a label that several runs have, and a number where even that is the same."""
+    shared = {label for label, count in Counter(run.label for run in runs).items() if count > 1}
+    seen: Counter[str] = Counter()
+    for run in runs:
+        if run.label in shared and run.model != run.label:
+            run.label = f"{run.label} ({run.model})"
+        seen[run.label] += 1
+        if seen[run.label] > 1:
+            run.label = f"{run.label} #{seen[run.label]}"
+
+
+def _find(runs: Sequence[_Run], name: str) -> _Run:
+    """The run that a label, a model or one of the caller's paths names."""
+    found = [run for run in runs if name in {run.label, run.model} or str(Path(name)) in run.sources]
+    if not found:
+        raise DistillError(f"no report is of '{name}'", hint=did_you_mean(name, [run.label for run in runs]))
+    if len(found) > 1:
+        raise DistillError(
+            f"'{name}' names {len(found)} of the compared models",
+            hint="say which: " + ", ".join(f"'{run.label}'" for run in found),
+        )
+    return found[0]
+
+
+def _row(run: _Run, reference: _Run, benchmarks: Sequence[str]) -> Row:
+    cells = tuple(
+        _cell(run.reports[name], None if run is reference else reference.reports.get(name))
+        if name in run.reports
+        else None
+        for name in benchmarks
+    )
+    train_cpu_seconds = next(iter(run.reports.values())).train_cpu_seconds
+    return Row(run.label, run.model, train_cpu_seconds, cells)
+
+
+def _cell(report: Report, baseline: Report | None) -> Cell:
+    return Cell(
+        accuracy=report.accuracy,
+        interval=report.interval,
+        num_problems=report.num_problems,
+        mean_tokens=report.mean_tokens,
+        cpu_seconds=report.cpu_seconds,
+        difference=None if baseline is None else compare_pair(report, baseline),
+    )
+
+
+def _pairs(report: Report, baseline: Report) -> list[tuple[ProblemResult, ProblemResult]]:
+    theirs = {problem.id: problem for problem in baseline.problems}
+    return [(problem, theirs[problem.id]) for problem in report.problems if problem.id in theirs]
+
+
+def _notes(run: _Run, reference: _Run) -> Iterator[str]:
+    """What makes a pair less than a comparison of two models on the same questions, asked the same way."""
+    for name, report in run.reports.items():
+        baseline = reference.reports.get(name)
+        if baseline is None:
+            continue
+        common = len(_pairs(report, baseline))
+        if common < max(report.num_problems, baseline.num_problems):
+            yield (
+                f"{name}: '{run.label}' ({report.num_problems} problems) and '{reference.label}' "
+                f"({baseline.num_problems}) are compared on the {common} that both were given"
+            )
+        differing = _differing_settings(report, baseline)
+        if differing:
+            yield f"{name}: '{run.label}' and '{reference.label}' differ in more than the model: {', '.join(differing)}"
+
+
+def _differing_settings(report: Report, baseline: Report) -> list[str]:
+    """Dotted names of what was asked, sampled or judged in another way."""
+    ours, theirs = flat_settings(report.settings), flat_settings(baseline.settings)
+    compared = ("prompt", "sampling", "verifier")
+    keys = [key for key in sorted({*ours, *theirs}) if key.partition(".")[0] in compared]
+    return [key for key in keys if ours.get(key) != theirs.get(key)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,247 @@
+"""What one model did on one benchmark: a record, written as JSON and read back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from distill.errors import DistillError
+from distill.evals.benchmarks import Benchmark, benchmark_name
+from distill.evals.chance import Interval, accuracy_interval
+from distill.evals.metrics import (
+    Means,
+    TemplateAdherence,
+    mean_tokens,
+    means,
+    measure,
+    pass_at_k,
+    powers_of_two,
+    share,
+    template_adherence,
+    verbosity_ratio,
+)
+from distill.evals.store import JudgedGroup
+from distill.evals.subject import Subject
+from distill.problems import Rejected
+from distill.records import Outcome
+
+REPORT_VERSION = 1
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemResult:
+    """One problem's completions as judged; the tuples are parallel."""
+
+    id: str
+    outcomes: tuple[Outcome, ...]
+    num_tokens: tuple[int, ...]
+    """-1 where it is not known."""
+
+    @property
+    def score(self) -> float:
+        """Share of the completions that are correct; one that could not be verified is not.
+
+        >>> ProblemResult("1", (Outcome.CORRECT, Outcome.UNVERIFIED), (5, 7)).score
+        0.5
+        """
+        return self.num_correct / len(self.outcomes)
+
+    @property
+    def num_correct(self) -> int:
+        """How many of the completions are correct."""
+        return sum(outcome is Outcome.CORRECT for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One model on one benchmark. Rates are shares of all completions, accuracy is over all problems."""
+
+    model: str
+    """As it was given."""
+    label: str
+    """Short name for tables: the method of a student trained here, else the last part of the model's name."""
+    benchmark: str
+    split: str
+    num_problems: int
+    num_completions: int
+    accuracy: float
+    """Mean over problems of the share of correct completions (avg@N); unverified is not correct."""
+    interval: Interval
+    """Of the accuracy, 95 %; it allows for the likeness of one problem's completions."""
+    pass_at_k: Mapping[int, float]
+    """k -> mean over problems; k = 1, 2, 4 ... and empty for one completion per problem."""
+    no_answer_rate: float
+    truncation_rate: float
+    unverified: int
+    """Completions that could not be verified: a time-out, a gold answer that cannot be read ..."""
+    mean_tokens: Means
+    verbosity_ratio: float | None
+    """Mean tokens of incorrect over mean tokens of correct completions."""
+    degeneracy: Means
+    """Mean number of repetitions of a phrase that stands three times in a row or more."""
+    ngram_repetition: Means
+    """Mean share of 3-grams that have stood before."""
+    template: TemplateAdherence
+    cpu_seconds: float
+    """CPU time of sampling and judging in this process, all threads; loading the model is left out."""
+    wall_seconds: float
+    train_cpu_seconds: float | None
+    """CPU time of the training, for a student trained here."""
+    settings: Mapping[str, Any]
+    """Everything that changes the result: sampling, seed, prompt, verifier, the model's files ..."""
+    versions: Mapping[str, str]
+    rejected: tuple[Rejected, ...] = ()
+    """Rows of the benchmark that make no problem, and problems the backend had no completion for; they do not count."""
+    problems: tuple[ProblemResult, ...] = field(repr=False)
+    """In the benchmark's order."""
+    report_version: int = REPORT_VERSION
+
+    @property
+    def name(self) -> str:
+        """The benchmark with its split, as columns of a comparison are called."""
+        return benchmark_name(self.benchmark, self.split)
+
+    @property
+    def completions_per_problem(self) -> int:
+        """The most completions that any problem has."""
+        return max(len(problem.outcomes) for problem in self.problems)
+
+
+def build_report(
+    subject: Subject,
+    benchmark: Benchmark,
+    judged: Sequence[JudgedGroup],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> Report:
+    """Measure what was judged, in the order given.
+
+    Raises:
+        DistillError: nothing was judged.
+    """
+    if not judged:
+        raise DistillError(f"no problem of '{benchmark.full_name}' has a completion")
+    problems = tuple(_problem_result(item) for item in judged)
+    measurements = [
+        measure(completion, verdict)
+        for item in judged
+        for completion, verdict in zip(item.group.completions, item.verdicts, strict=True)
+    ]
+    scores = [problem.score for problem in problems]
+    tokens = mean_tokens(measurements)
+    return Report(
+        model=subject.model,
+        label=subject.label,
+        benchmark=benchmark.name,
+        split=benchmark.split,
+        num_problems=len(problems),
+        num_completions=len(measurements),
+        accuracy=fsum(scores) / len(scores),
+        interval=accuracy_interval(scores, max(len(problem.outcomes) for problem in problems)),
+        pass_at_k=_mean_pass_at_k(problems),
+        no_answer_rate=share(item.outcome is Outcome.NO_ANSWER for item in measurements),
+        truncation_rate=share(item.is_truncated for item in measurements),
+        unverified=sum(item.outcome is Outcome.UNVERIFIED for item in measurements),
+        mean_tokens=tokens,
+        verbosity_ratio=verbosity_ratio(tokens),
+        degeneracy=means(measurements, lambda item: item.repeated_phrases),
+        ngram_repetition=means(measurements, lambda item: item.ngram_repetition),
+        template=template_adherence(measurements),
+        cpu_seconds=fsum(item.cpu_seconds for item in judged),
+        wall_seconds=fsum(item.wall_seconds for item in judged),
+        train_cpu_seconds=subject.train_cpu_seconds,
+        settings=settings,
+        versions=versions,
+        rejected=benchmark.rejected,
+        problems=problems,
+    )
+
+
+def _problem_result(judged: JudgedGroup) -> ProblemResult:
+    outcomes = tuple(verdict.outcome for verdict in judged.verdicts)
+    num_tokens = tuple(completion.num_tokens for completion in judged.group.completions)
+    return ProblemResult(judged.group.problem.id, outcomes, num_tokens)
+
+
+def _mean_pass_at_k(problems: Sequence[ProblemResult]) -> dict[int, float]:
+    """k -> mean of pass@k over problems, for every k that all problems have completions for; empty for one each."""
+    fewest = min(len(problem.outcomes) for problem in problems)
+    if fewest == 1:
+        return {}
+    return {
+        k: fsum(pass_at_k(len(problem.outcomes), problem.num_correct, k) for problem in problems) / len(problems)
+        for k in powers_of_two(fewest)
+    }
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report in one piece: a reader sees the old file or the new one, never half of one.
+
+    One line per problem, below an indented head that people can read.
+    """
+    values = _adapter().dump_python(report, mode="json")
+    problems = values.pop("problems")
+    head = json.dumps(values, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {json.dumps(problem)}" for problem in problems)
+    partial = path.with_name(path.name + ".tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(f'{head},\n  "problems": [\n{lines}\n  ]\n}}\n')
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_report(path: Path) -> Report:
+    """Read a report back.
+
+    Raises:
+        DistillError: there is no such file, it is no report, or a newer distill wrote it.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values["report_version"]
+    except FileNotFoundError:
+        raise DistillError(f"there is no report '{path}'", hint="'distill eval' makes one") from None
+    except (ValueError, KeyError, TypeError):
+        raise DistillError(f"'{path}' is not a report of 'distill eval'") from None
+    if version != REPORT_VERSION:
+        raise DistillError(
+            f"'{path}' has report version {version}, this distill reads version {REPORT_VERSION}",
+            hint="evaluate again, or install the distill that wrote it",
+        )
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DistillError(f"'{path}' is not a report of 'distill eval': {place}: {first['msg'].lower()}") from None
+
+
+def find_reports(path: Path) -> list[Path]:
+    """The reports at a path: the file itself, that of a folder, or those of the folders inside it.
+
+    Raises:
+        DistillError: there is none.
+    """
+    if not path.is_dir():
+        return [path]
+    if (path / REPORT_FILE).is_file():
+        return [path / REPORT_FILE]
+    found = sorted(path.glob(f"*/{REPORT_FILE}"))
+    if not found:
+        raise DistillError(f"'{path}' holds no {REPORT_FILE}", hint="'distill eval --out FOLDER' writes them")
+    return found
+
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)

@@ -1,0 +1,167 @@
+"""Evaluate one model on benchmarks: the model is loaded once, every finished problem is on disk.
+
+A folder holds one subfolder per benchmark with ``settings.json``, ``completions.jsonl`` and
+``report.json``. An evaluation that was interrupted goes on with the problems that are missing, and
+its report equals that of one which never was: a completion depends on the seed, its problem and its
+index, not on what was sampled before it.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import distill
+from distill.config import EvalConfig, RecordedConfig, ResumePolicy, TeacherConfig
+from distill.evals.benchmarks import Benchmark, read_benchmarks
+from distill.evals.report import REPORT_FILE, Report, build_report, write_report
+from distill.evals.store import JudgedGroup, Store
+from distill.evals.subject import Subject, describe_model
+from distill.generate import open_backend
+from distill.problems import Rejected
+from distill.prompts import build_prompt
+from distill.records import Problem
+from distill.verifiers import Judge
+
+if TYPE_CHECKING:
+    from distill.generate.base import Backend
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def evaluate(
+    config: EvalConfig,
+    out: Path | None = None,
+    *,
+    resume: ResumePolicy = "if-possible",
+    progress: Progress | None = None,
+) -> list[Report]:
+    """Evaluate a model on every benchmark of the config, one report for each.
+
+    Args:
+        out: folder of the evaluation; None keeps nothing on disk.
+        resume: what to do with the completions that ``out`` holds: 'if-possible' goes on with them if
+            they were made with the same settings, 'always' also wants some to be there, 'never' wants none.
+        progress: called with a stage, how far it got since the last call, and its total or None.
+
+    Raises:
+        DistillError: no benchmark, an unreadable one, or one whose folder was made with other settings;
+            all of these before the model is loaded.
+    """
+    subject = describe_model(config.model)
+    benchmarks = read_benchmarks(config)
+    report_progress = progress or (lambda *_: None)
+    with ExitStack() as stack:
+
+        @cache
+        def backend() -> Backend:
+            return stack.enter_context(closing(_open_backend(config)))
+
+        # All at once, so that a folder of other settings is found before hours are spent on another benchmark.
+        runs = [stack.enter_context(closing(_BenchmarkRun(config, subject, item, out, resume))) for item in benchmarks]
+        for run in runs:
+            run.find_missing()
+        reports = []
+        for run in runs:
+            run.sample(backend, report_progress)
+            reports.append(run.report())
+            run.close()
+    return reports
+
+
+class _BenchmarkRun:
+    """One benchmark while it is evaluated: its judge and its store are open."""
+
+    def __init__(
+        self, config: EvalConfig, subject: Subject, benchmark: Benchmark, out: Path | None, resume: ResumePolicy
+    ) -> None:
+        verifier = benchmark.verifier
+        self.subject = subject
+        self.benchmark = benchmark
+        self.judge = Judge(verifier.kind, verifier.markers or (), verifier.timeout_seconds)
+        self.settings = _settings(config, subject, benchmark, self.judge.versions())
+        self.folder = None if out is None else out / benchmark.folder_name
+        self.store = Store(self.folder, self.settings, resume)
+        self.missing: list[Problem] = []
+
+    def find_missing(self) -> None:
+        """Look up which problems have no completions yet."""
+        self.missing = self.store.missing(self.benchmark.problems)
+
+    def close(self) -> None:
+        """Close the store and the judge."""
+        self.store.close()
+        self.judge.close()
+
+    def sample(self, open_backend: Callable[[], Backend], progress: Progress) -> None:
+        """Sample and judge the problems that are missing; the backend is opened only if there are any."""
+        total = len(self.benchmark.problems)
+        progress(self.benchmark.full_name, total - len(self.missing), total)
+        if not self.missing:
+            return
+        for judged in self._judged_groups(open_backend(), progress):
+            self.store.append(judged)
+            progress(self.benchmark.full_name, 1, total)
+        self.find_missing()
+
+    def _judged_groups(self, backend: Backend, progress: Progress) -> Iterator[JudgedGroup]:
+        tokens = f"{self.benchmark.full_name} tokens"
+        cpu, wall = time.process_time(), time.perf_counter()
+        prompts = ((item, build_prompt(item, self.benchmark.prompt, backend.tokenizer)) for item in self.missing)
+        for group in backend.sample(prompts, lambda num_tokens: progress(tokens, num_tokens, None)):
+            verdicts = tuple(self.judge.judge(group.problem, completion) for completion in group.completions)
+            cpu_before, wall_before = cpu, wall
+            cpu, wall = time.process_time(), time.perf_counter()
+            yield JudgedGroup(group, verdicts, cpu - cpu_before, wall - wall_before)
+
+    def report(self) -> Report:
+        """Measure what is stored, and write the report where there is a folder."""
+        stored = self.store.judged
+        judged = [stored[problem.id] for problem in self.benchmark.problems if problem.id in stored]
+        unanswered = tuple(Rejected(item.index + 1, item.id, "no_completion") for item in self.missing)
+        answered = replace(self.benchmark, rejected=self.benchmark.rejected + unanswered)
+        report = build_report(self.subject, answered, judged, self.settings, _versions(self.judge))
+        if self.folder is not None:
+            write_report(report, self.folder / REPORT_FILE)
+        return report
+
+
+def _open_backend(config: EvalConfig) -> Backend:
+    teacher = TeacherConfig(
+        model=config.model,
+        backend=config.backend,
+        device=config.device,
+        dtype=config.dtype,
+        groups_in_flight=config.groups_in_flight,
+    )
+    return open_backend(teacher, config.sampling, RecordedConfig(), config.seed, inline_entropies=False)
+
+
+def _settings(
+    config: EvalConfig, subject: Subject, benchmark: Benchmark, verifier_versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything that changes an outcome, in JSON values; ``limit`` does not, so it can be raised later."""
+    return {
+        "model": subject.model,
+        "model_files": subject.digest,
+        "backend": config.backend,
+        "device": config.device,
+        "dtype": config.dtype,
+        "seed": config.seed,
+        "sampling": config.sampling.model_dump(mode="json"),
+        "benchmark": benchmark.full_name,
+        "prompt": benchmark.prompt.model_dump(mode="json"),
+        "verifier": {**benchmark.verifier.model_dump(mode="json"), "versions": dict(verifier_versions)},
+    }
+
+
+def _versions(judge: Judge) -> dict[str, str]:
+    ours = {"distill": distill.__version__, "python": platform.python_version()}
+    return {**ours, **{name: version(name) for name in ("torch", "transformers")}, **judge.versions()}

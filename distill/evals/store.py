@@ -1,0 +1,198 @@
+"""Completions and verdicts of one benchmark on disk: appended as they finish, read back on resume.
+
+``settings.json`` holds everything that changes a result, ``completions.jsonl`` one judged group per
+line. An evaluation that was killed may have left half a line at the end, which is cut off; all
+other lines are whole, and their problems are not sampled again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from distill.config import ResumePolicy
+from distill.errors import DistillError
+from distill.records import Group, Outcome, Problem, Verdict
+from distill.schema import group_to_row, row_to_group
+
+SETTINGS_FILE = "settings.json"
+COMPLETIONS_FILE = "completions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedGroup:
+    """A problem's completions with their verdicts, and the time since the group before it was finished."""
+
+    group: Group
+    verdicts: tuple[Verdict, ...]
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+class Store:
+    """The judged groups of one benchmark by problem id; without a folder they are held in memory only.
+
+    Args:
+        settings: JSON values; what they hold must be the same for an evaluation to be resumed.
+        resume: 'never' wants a new folder, 'always' one that holds completions; 'if-possible' takes either.
+
+    Raises:
+        DistillError: the folder does not suit ``resume``, was made with other settings, or another
+            process works in it.
+    """
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any], resume: ResumePolicy = "if-possible") -> None:
+        self.folder = folder
+        self.judged: dict[str, JudgedGroup] = {}
+        self._file: IO[bytes] | None = None
+        if folder is None:
+            return
+        _check_folder(folder, settings, resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_settings(folder / SETTINGS_FILE, settings)
+        with ExitStack() as stack:
+            file = stack.enter_context((folder / COMPLETIONS_FILE).open("a+b"))
+            _lock(file, folder)
+            self.judged = _read(file)
+            self._file = file
+            stack.pop_all()
+
+    def missing(self, problems: tuple[Problem, ...]) -> list[Problem]:
+        """The problems that have no judged group yet.
+
+        Raises:
+            DistillError: a stored problem has the id of another question or gold answer now.
+        """
+        for problem in problems:
+            stored = self.judged.get(problem.id)
+            if stored is not None and _asked(stored.group.problem) != _asked(problem):
+                raise DistillError(
+                    f"problem '{problem.id}' is not the one that '{self.folder}' holds completions of",
+                    hint="the benchmark has changed: use another --out",
+                )
+        return [problem for problem in problems if problem.id not in self.judged]
+
+    def append(self, judged: JudgedGroup) -> None:
+        """Keep a judged group; it survives the end of this process, whatever ends it."""
+        lean = _without_tokens(judged.group)
+        self.judged[lean.problem.id] = replace(judged, group=lean)
+        if self._file is not None:
+            row = {
+                **group_to_row(lean),
+                "verdicts": [asdict(verdict) for verdict in judged.verdicts],
+                "cpu_seconds": judged.cpu_seconds,
+                "wall_seconds": judged.wall_seconds,
+            }
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Write everything through to the disk; closing twice does nothing."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+
+def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
+    begun = (folder / SETTINGS_FILE).is_file() or (folder / COMPLETIONS_FILE).is_file()
+    if begun and resume == "never":
+        raise DistillError(
+            f"'{folder}' holds an evaluation already",
+            hint="use another --out, or let '--resume if-possible' go on with it",
+        )
+    if not begun and resume == "always":
+        raise DistillError(f"'{folder}' holds no evaluation to resume", hint="leave '--resume always' out to start one")
+    if begun:
+        _check_settings(folder / SETTINGS_FILE, settings)
+
+
+def _lock(file: IO[bytes], folder: Path) -> None:
+    """Hold the file until it is closed or the process ends, however it ends."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows has no flock
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DistillError(
+            f"another process works in '{folder}'", hint="wait for it to end, or use another --out"
+        ) from None
+
+
+def _read(file: IO[bytes]) -> dict[str, JudgedGroup]:
+    """The groups of the whole lines; what stands behind the last of them is cut off the file."""
+    judged: dict[str, JudgedGroup] = {}
+    end = 0
+    file.seek(0)
+    for number, line in enumerate(file, start=1):
+        if line.endswith(b"\n"):
+            group = _parse(line, f"line {number} of '{file.name}'")
+            judged[group.group.problem.id] = group
+            end += len(line)
+    file.truncate(end)
+    return judged
+
+
+def _parse(line: bytes, where: str) -> JudgedGroup:
+    try:
+        row = json.loads(line)
+        verdicts = tuple(Verdict(**{**verdict, "outcome": Outcome(verdict["outcome"])}) for verdict in row["verdicts"])
+        return JudgedGroup(row_to_group(row), verdicts, row["cpu_seconds"], row["wall_seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DistillError(f"{where} is not a judged group: {error}", hint="use another --out") from None
+
+
+def _asked(problem: Problem) -> tuple[str, str, tuple[str, ...], str]:
+    """What a completion and its verdict depend on."""
+    return problem.question, problem.answer, problem.options, problem.verifier
+
+
+def _without_tokens(group: Group) -> Group:
+    """The group without ids and log-probabilities, which no report needs; the token counts stay."""
+    lean = tuple(replace(item, token_ids=(), logprobs=None, entropies=None) for item in group.completions)
+    return replace(group, prompt=replace(group.prompt, token_ids=()), completions=lean, entropy_kind="none")
+
+
+def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    # Renamed into place: a kill while writing must not leave settings that match nothing.
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        stored = flat_settings(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        raise DistillError(
+            f"'{path}' is missing or no JSON, so nothing says how its completions were made",
+            hint="use another --out",
+        ) from None
+    # Through JSON, because a tuple comes back as a list.
+    present = flat_settings(json.loads(json.dumps(settings)))
+    differing = [key for key in sorted({*stored, *present}) if stored.get(key) != present.get(key)]
+    if differing:
+        changes = ", ".join(f"{key} was {stored.get(key)!r} and is {present.get(key)!r}" for key in differing)
+        raise DistillError(
+            f"'{path.parent}' was evaluated with other settings: {changes}",
+            hint="use another --out",
+        )
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key.
+
+    >>> flat_settings({"seed": 0, "sampling": {"temperature": 0.9}})
+    {'seed': 0, 'sampling.temperature': 0.9}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
+    return flat

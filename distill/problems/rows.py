@@ -1,0 +1,150 @@
+"""Rows as they come: out of JSON Lines (gzipped or not), a JSON array, Parquet, or the Hub, one at a time.
+
+What is wrong with a whole file is an error that names it and the line; whether a single row is a problem
+is for ``mapping`` to say.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from distill.cards import DATA_SUFFIXES, HubDataset
+from distill.errors import DistillError
+from distill.registry import did_you_mean
+
+Row = tuple[int, Any]
+"""The row's number, counted from 1 (the line, in JSON Lines), and what stands there."""
+
+PARQUET_BATCH_ROWS = 256
+
+
+def check_file(path: Path) -> None:
+    """Raise a DistillError unless ``path`` is a file of a kind that can be read."""
+    if path.is_dir():
+        raise DistillError(f"'{path}' is a folder", hint=f"expected a file: {', '.join(DATA_SUFFIXES)}")
+    if not path.exists():
+        neighbours = sorted(file.name for file in path.parent.glob("*")) if path.parent.is_dir() else []
+        raise DistillError(f"no file '{path}'", hint=did_you_mean(path.name, neighbours) if neighbours else "")
+    if not path.name.endswith(DATA_SUFFIXES):
+        raise DistillError(f"'{path}' is of no kind that can be read", hint=f"expected {', '.join(DATA_SUFFIXES)}")
+
+
+def file_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file, streamed; only a JSON array is read whole.
+
+    Raises:
+        DistillError: the file is missing, damaged, empty, wrongly encoded or has a line that is no JSON.
+    """
+    check_file(path)
+    empty = True
+    try:
+        for row in _rows_by_suffix(path):
+            empty = False
+            yield row
+    except (OSError, EOFError, zlib.error) as error:  # gzip raises all three on a damaged file
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DistillError(f"'{path}' cannot be read: {reason}", hint="is the file complete?") from None
+    if empty:
+        raise DistillError(f"'{path}' has no rows")
+
+
+def _rows_by_suffix(path: Path) -> Iterator[Row]:
+    if path.name.endswith(".parquet"):
+        yield from _parquet_rows(path)
+        return
+    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "rb") as file:
+        if path.name.endswith((".json", ".json.gz")) and _starts_with_bracket(file):
+            yield from _array_rows(file.read(), path)
+        else:
+            yield from _line_rows(file, path)
+
+
+def _starts_with_bracket(file: IO[bytes]) -> bool:
+    start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    file.seek(0)
+    return start == b"["
+
+
+def _line_rows(file: IO[bytes], path: Path) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise DistillError(f"{path}:{number}: not UTF-8 text", hint="convert the file, or read Parquet") from None
+        if text.strip():
+            yield number, _parse(text, f"{path}:{number}")
+
+
+def _array_rows(content: bytes, path: Path) -> Iterator[Row]:
+    try:
+        rows = _parse(content.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError:
+        raise DistillError(f"{path}: not UTF-8 text", hint="convert the file, or read Parquet") from None
+    yield from enumerate(rows, start=1)
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise DistillError(
+            f"{place}: not valid JSON: {reason}", hint='expected one JSON object per line, such as {"question": ...}'
+        ) from None
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=PARQUET_BATCH_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except pa.ArrowException as error:
+        raise DistillError(f"'{path}' is no readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def hub_rows(hub: HubDataset, hub_split: str, *, streaming: bool = False) -> Iterator[Row]:
+    """The rows of a Hub dataset's split, all parts one after the other.
+
+    Args:
+        streaming: fetch rows one by one instead of downloading (and keeping) the whole split.
+
+    Raises:
+        DistillError: the Hub cannot be reached, or has no such dataset, configuration or split.
+    """
+    number = 0
+    for part in hub.parts or (None,):
+        dataset_id = hub.id if part is None else hub.id.replace("{part}", part)
+        config = part if part is not None and dataset_id == hub.id else hub.config
+        for row in _dataset_rows(dataset_id, config, hub_split, hub.revision, streaming):
+            number += 1
+            yield number, row if part is None else {hub.part_column: part, **row}
+
+
+def _dataset_rows(
+    dataset_id: str, config: str | None, split: str, revision: str, streaming: bool
+) -> Iterator[dict[str, Any]]:
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The bases hold the error of the HTTP client that this huggingface_hub stands on, for lost connections.
+    failures = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, *HfHubHTTPError.__bases__)
+    try:
+        yield from datasets.load_dataset(dataset_id, config, split=split, revision=revision, streaming=streaming)
+    except failures as error:
+        name = f"{dataset_id} ({config})" if config else dataset_id
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DistillError(
+            f"split '{split}' of '{name}' cannot be read from the Hub: {reason}",
+            hint="without network read a local copy (JSON Lines or Parquet): --set source.path=FILE",
+        ) from None

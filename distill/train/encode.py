@@ -1,0 +1,155 @@
+"""Rows of a dataset -> the token ids that the student reads and learns.
+
+Where the student's tokenizer is the teacher's (same fingerprint), completions are taken as they were
+sampled: text tokenised again is not the sampled sequence. Any other student gets the text in its own
+tokens. A prompt is taken as it is when the student would render the same text.
+
+Every completion ends with an end token unless it was cut off (finish_reason 'length'): also a recorded
+one of which nobody knows how it ended ('unknown'), because a student that rarely sees an end token
+does not learn to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from distill.cards import CardPrompt, card_names, load_card
+from distill.config import PromptConfig
+from distill.errors import DistillError
+from distill.models import end_token_ids, tokenizer_fingerprint
+from distill.prompts import build_prompt, check_template
+from distill.records import Problem, Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from transformers import PreTrainedTokenizerBase
+
+    TokenIds = npt.NDArray[np.int32]
+
+THINK = "<think>"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """One group in the student's tokens."""
+
+    prompt_ids: TokenIds
+    completion_ids: list[TokenIds]
+    again: bool
+    """True when prompt or completions were encoded again instead of taken as they are."""
+
+
+class StudentEncoder:
+    """Holds what does not change from row to row: the tokenizer, its fingerprint and end tokens, the recipe's prompt."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: PromptConfig) -> None:
+        if prompt.template is not None:
+            check_template(prompt.template)
+        if tokenizer.eos_token_id is None:
+            raise DistillError(
+                f"tokenizer '{tokenizer.name_or_path}' has no end token, so the student could not learn to stop",
+                hint="set eos_token in its tokenizer_config.json",
+            )
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._fingerprint = tokenizer_fingerprint(tokenizer)
+        self._end_ids = end_token_ids(tokenizer)
+        self._end_id = int(tokenizer.eos_token_id)
+        self._templates: dict[str, CardPrompt] = {}
+
+    def encode(self, row: dict[str, Any], num_completions: int) -> EncodedGroup:
+        """The prompt and the first ``num_completions`` completions of a row, the latter with their end tokens.
+
+        Raises:
+            DistillError: the prompt has a form that cannot be rendered again, or the student's tokenizer
+                has no chat template.
+        """
+        import numpy as np
+
+        sampled = [ids for ids in row["completion_ids"][:num_completions] if len(ids)]
+        same_tokens = row["tokenizer_fingerprint"] == self._fingerprint
+        prompt = self._render(row)
+        same_prompt = same_tokens and prompt.text == row["prompt_text"] and len(row["prompt_ids"]) > 0
+        prompt_ids = row["prompt_ids"] if same_prompt else np.array(prompt.token_ids, dtype=np.int32)
+        finish_reasons = row["finish_reasons"][:num_completions]
+        if same_tokens and len(sampled) == num_completions and prompt.opens_think == row["prompt_opens_think"]:
+            completions = [self._ended(ids, reason) for ids, reason in zip(sampled, finish_reasons, strict=True)]
+            return EncodedGroup(prompt_ids, completions, again=not same_prompt)
+        texts = [_move_think(text, row["prompt_opens_think"], prompt.opens_think) for text in row["completions"]]
+        return EncodedGroup(prompt_ids, self._tokenise(texts[:num_completions], finish_reasons), again=True)
+
+    def _ended(self, ids: TokenIds, finish_reason: str) -> TokenIds:
+        """Ids as sampled; those of an 'unknown' end get an end token where they lack one."""
+        import numpy as np
+
+        if finish_reason != "unknown" or int(ids[-1]) in self._end_ids:
+            return ids
+        return np.append(ids, np.int32(self._end_id))
+
+    def _tokenise(self, texts: Sequence[str], finish_reasons: Sequence[str]) -> list[TokenIds]:
+        """Texts in the student's tokens, each with its end token unless it was cut off."""
+        import numpy as np
+
+        encoded = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return [
+            np.array([*ids, *([] if reason == "length" else [self._end_id])], dtype=np.int32)
+            for ids, reason in zip(encoded, finish_reasons, strict=True)
+        ]
+
+    def _render(self, row: dict[str, Any]) -> Prompt:
+        """The prompt as this student reads it.
+
+        The stored messages, unless the recipe asks for another format or template: then the question in
+        the recipe's template or, when it names none, in the one of the data card that evaluation uses.
+        """
+        system, user = _stored_messages(row)
+        prompt_format = self._prompt.format or row["prompt_format"]
+        if self._prompt.template is None and prompt_format == row["prompt_format"]:
+            problem, template = Problem(row["id"], user, ""), "{question}"
+        else:
+            problem = Problem(row["id"], row["question"], "", options=tuple(row["options"]))
+            card = self._card_prompt(row["source"])
+            usual = card.plain_template if prompt_format == "plain" else card.template
+            template = self._prompt.template or usual
+        system = system if self._prompt.system is None else self._prompt.system
+        return build_prompt(
+            problem, PromptConfig(format=prompt_format, system=system, template=template), self._tokenizer
+        )
+
+    def _card_prompt(self, source: str) -> CardPrompt:
+        """The prompt section of the card that a row comes from; the usual one for a source without a card."""
+        if source not in self._templates:
+            self._templates[source] = load_card(source).prompt if source in card_names() else CardPrompt()
+        return self._templates[source]
+
+
+def _stored_messages(row: dict[str, Any]) -> tuple[str, str]:
+    """System text (may be empty) and user text of a row's prompt."""
+    messages = row["prompt"]
+    system = messages[0]["content"] if messages and messages[0]["role"] == "system" else ""
+    others = messages[1:] if system else messages
+    if [message["role"] for message in others] != ["user"]:
+        raise DistillError(
+            f"group '{row['id']}' has a prompt of roles '{', '.join(message['role'] for message in messages)}', "
+            "expected one user message, at most after a system message",
+            hint="set train.prompt.template to build the prompt from the question",
+        )
+    return system, others[0]["content"]
+
+
+def _move_think(text: str, was_opened: bool, opened: bool) -> str:
+    r"""A completion's text for a prompt that opens <think>, or does not, unlike the one it was written for.
+
+    >>> _move_think("2 + 2 is 4</think>4", was_opened=True, opened=False)
+    '<think>\n2 + 2 is 4</think>4'
+    >>> _move_think("<think>\n2 + 2 is 4</think>4", was_opened=False, opened=True)
+    '2 + 2 is 4</think>4'
+    """
+    if was_opened and not opened:
+        return f"{THINK}\n{text}"
+    if opened and not was_opened:
+        return text.removeprefix(THINK).removeprefix("\n")
+    return text

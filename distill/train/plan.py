@@ -1,0 +1,84 @@
+"""Which groups make which optimizer step, and how a step's rows share forward passes.
+
+Both are pure functions: the order of an epoch follows from (seed, epoch, group ids), a step is a fixed
+slice of it. A resumed run asks for step n and needs nothing of the steps before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """All optimizer steps of a run; every group once per epoch.
+
+    The last step of an epoch takes what is left, so it may be smaller.
+
+    >>> plan = TrainPlan(("a", "b", "c", "d", "e"), groups_per_step=2, epochs=2, seed=0)
+    >>> plan.steps_per_epoch, plan.num_steps, [plan.epoch_of(step) for step in range(6)]
+    (3, 6, [0, 0, 0, 1, 1, 1])
+    >>> sorted(plan.groups_of(0) + plan.groups_of(1) + plan.groups_of(2))
+    [0, 1, 2, 3, 4]
+    """
+
+    group_ids: tuple[str, ...]
+    groups_per_step: int
+    epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch."""
+        return -(-len(self.group_ids) // self.groups_per_step)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run."""
+        return self.epochs * self.steps_per_epoch
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 0, that a step belongs to."""
+        return step // self.steps_per_epoch
+
+    def groups_of(self, step: int) -> tuple[int, ...]:
+        """Positions in ``group_ids`` of the groups that make a step."""
+        start = step % self.steps_per_epoch * self.groups_per_step
+        order = _epoch_order(self.group_ids, self.seed, self.epoch_of(step))
+        return order[start : start + self.groups_per_step]
+
+    def ends_epoch(self, step: int) -> bool:
+        """True for the last step of an epoch."""
+        return (step + 1) % self.steps_per_epoch == 0
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(group_ids: tuple[str, ...], seed: int, epoch: int) -> tuple[int, ...]:
+    """A shuffle by hash: the same on every machine and version, which a generator's stream need not be."""
+
+    def key(position: int) -> bytes:
+        return blake2b(f"{seed}/{epoch}/{group_ids[position]}".encode(), digest_size=8).digest()
+
+    return tuple(sorted(range(len(group_ids)), key=key))
+
+
+def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Split rows into forward passes of at most ``token_budget`` padded tokens, rows of like length together.
+
+    A row that alone is longer than the budget gets a pass of its own.
+
+    >>> micro_batches([3, 9, 4, 8, 5], token_budget=18)
+    [[1, 3], [4, 2, 0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    batches: list[list[int]] = []
+    for row in order:
+        # rows come longest first, so a batch's first row is its width
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

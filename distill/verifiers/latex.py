@@ -1,0 +1,147 @@
+r"""Harmless rewriting of answers: what may be changed without changing what they say.
+
+Letters, units, brackets and case are never touched: a normaliser that strips letters makes
+``(+5)(b+2)`` of ``(a+5)(b+2)``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from distill.verifiers.boxes import complete_boxes
+
+DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+MINUS_SIGNS = str.maketrans(dict.fromkeys("\u2012\u2013\u2212\ufe63\uff0d", "-"))
+
+SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])")
+FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+NARROW_SPACES = re.compile(r"\\!\s*")
+WIDE_SPACES = re.compile(r"\\[,;: ]|~|\\q?quad(?![A-Za-z])|[\u00a0\u2009\u202f]")
+MATHS_MODE = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+SPACES = re.compile(r"(?<=\d)\s+(?=\d)|(\s+)")
+
+# What a reader sees and the engine does not know.
+SYMBOLS = {
+    "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ",
+    "≤": r"\le ", "≥": r"\ge ", "≠": r"\neq ", "°": r"^\circ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "²": "^2", "³": "^3", "½": r"\frac{1}{2}",
+    "α": r"\alpha ", "β": r"\beta ", "θ": r"\theta ", r"\varnothing": r"\emptyset ",
+}  # fmt: skip
+SYMBOL = re.compile("|".join(re.escape(symbol) for symbol in SYMBOLS))
+ROOT_SIGN = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
+GROUPED_DIGITS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d.])")
+NUMBER_TIMES = re.compile(r"(?<![\w.\\}])(\d+)\s*(?=\(\s*\d+\s*\))")
+
+
+def unwrap(text: str) -> str:
+    r"""Without the maths delimiters, boxes and bold signs around the whole of it, and one final full stop.
+
+    >>> unwrap(r" $\boxed{5}$. "), unwrap("**7**"), unwrap(r"$3$ or $4$"), unwrap(r"1,\ 2.")
+    ('5', '7', '$3$ or $4$', '1,\\ 2')
+    """
+    text = text.strip()
+    if text.endswith(".") and not text.endswith(".."):
+        text = text[:-1].rstrip()
+    while (inner := _inside(text)) is not None:
+        text = inner.strip()
+    return text
+
+
+def _inside(text: str) -> str | None:
+    if not text or text[0] not in "$\\*`":
+        return None
+    for opening, closing in DELIMITERS:
+        if len(text) >= len(opening + closing) and text.startswith(opening) and text.endswith(closing):
+            inner = text[len(opening) : -len(closing)]
+            if opening not in inner.replace(r"\$", "") and closing not in inner and not inner.endswith("\\"):
+                return inner
+    if text.endswith("}"):
+        boxes = complete_boxes(text)
+        if len(boxes) == 1 and boxes[0].end == len(text) and not text[: boxes[0].start].strip("\\"):
+            return boxes[0].content
+    return None
+
+
+def spaced(text: str) -> str:
+    r"""One way of writing fractions, brackets, minus signs and spaces; words stay apart.
+
+    >>> spaced(r"\left( 12,\!000,\  \dfrac 3{4} \right)")
+    '( 12,000, \\frac{3}{4} )'
+    """
+    text = unwrap(text).translate(MINUS_SIGNS)
+    if "\\" in text or "$" in text or "~" in text:
+        text = WIDE_SPACES.sub(" ", NARROW_SPACES.sub("", SIZES.sub("", text)))
+        text = SHORT_FRACTION.sub(_braced_fraction, FRACTIONS.sub(r"\\frac", text))
+        text = MATHS_MODE.sub("", text)
+    return " ".join(text.replace("{,}", ",").split())
+
+
+def _braced_fraction(match: re.Match[str]) -> str:
+    over, over_digit, under, under_digit = match.groups()
+    return rf"\frac{{{over_digit or over.strip()}}}{{{under_digit or under.strip()}}}"
+
+
+@lru_cache(maxsize=4096)
+def canonical(text: str) -> str:
+    r"""As ``spaced``, without spaces except between digits: ``2 1/2`` is not ``21/2``.
+
+    >>> canonical(r"$ x = -\tfrac12 $."), canonical("2 1/2"), canonical("{1 , 2}")
+    ('x=-\\frac{1}{2}', '2 1/2', '{1,2}')
+    """
+    return SPACES.sub(_space_between_digits, spaced(text))
+
+
+def _space_between_digits(match: re.Match[str]) -> str:
+    return "" if match[1] else " "
+
+
+def for_engine(text: str) -> str:
+    r"""As LaTeX that the engine reads, between the braces of a box.
+
+    >>> for_engine("3√2"), for_engine("2·sqrt(x)"), for_engine("1000(26)"), for_engine(r"1\,000 + 1")
+    ('3\\sqrt{2}', '2\\cdot \\sqrt{x}', '1000\\cdot (26)', '1000 + 1')
+    """
+    text = SYMBOL.sub(lambda match: SYMBOLS[match.group()], spaced(text))
+    text = ROOT_SIGN.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
+    text = PLAIN_ROOT.sub(r"\\sqrt{\1}", text)
+    text = GROUPED_DIGITS.sub(lambda match: match.group().replace(" ", ""), text)
+    return NUMBER_TIMES.sub(r"\1\\cdot ", text)
+
+
+def is_balanced(text: str, max_depth: int) -> bool:
+    r"""True when the braces of a text match and never nest deeper than ``max_depth``.
+
+    >>> is_balanced(r"\frac{1}{2}", 1), is_balanced(r"\frac{1}{", 1), is_balanced(r"\{", 1), is_balanced("{{1}}", 1)
+    (True, False, True, False)
+    """
+    depth = 0
+    for brace in re.findall(r"\\\\|\\[{}]|[{}]", text):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if not 0 <= depth <= max_depth:
+            return False
+    return depth == 0
+
+
+def split_parts(text: str) -> tuple[str, ...]:
+    r"""The parts of a list: split at commas, semicolons, 'and' and 'or' that stand in no bracket.
+
+    >>> split_parts(r"(1,2), 3 \text{ and } x=\{4,5\}"), split_parts("1,234")
+    (('(1,2)', '3', 'x=\\{4,5\\}'), ('1', '234'))
+    """
+    parts, depth, start = [], 0, 0
+    for token in re.finditer(
+        r"\\text\w*\{\s*,?\s*(?:and|or)\s*\}|\\\\|\\?[\[({]|\\?[\])}]|[,;]|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])", text
+    ):
+        symbol = token.group()
+        if symbol[-1] in "[({":
+            depth += 1
+        elif symbol[-1] in "])}" and not symbol.startswith("\\text"):
+            depth -= 1
+        elif symbol != "\\\\" and depth == 0:
+            parts.append(text[start : token.start()].strip())
+            start = token.end()
+    parts.append(text[start:].strip())
+    return tuple(part for part in parts if part)

@@ -1,0 +1,147 @@
+r"""One number with what people write around it: a currency sign, a percent sign, a unit, a short sentence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+
+from distill.verifiers.latex import spaced
+from distill.verifiers.numbers import NUMBER, Number, number_of
+
+CURRENCY = re.compile(r"(?P<sign>[+-]?) ?(?P<mark>\\?\$|US ?\\?\$|€|£|¥|₹|USD |EUR |Rs\.? ?)? ?")
+PERCENT = re.compile(r"\\?%|(?:percent|pct|percentage|per cent)\b", re.IGNORECASE)
+WRAPPER = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|rm|hbox)\s*\{([^{}]*)\}")
+UNIT_TEXT = re.compile(r"[A-Za-z][A-Za-z'’/. -]*(?:\^ ?\{?\d\}?|[²³])?|\\?\$|[€£¥₹]|°[CF]?|\^ ?\{? ?\\circ ?\}? ?[CF]?")
+EXPONENT = re.compile(r"\^ ?\{?(\d)\}?")
+HEDGE = re.compile(
+    r"\b(?:or|and|not|no|never|nor|neither|cannot|unless|except|between|versus|vs"
+    r"|(?:less|more|fewer|greater|higher|lower|at) (?:than|least|most)|up to|under|over|below|above)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+ANY_NUMBER = re.compile(rf"(?<![\w.,/\\^]){NUMBER.pattern}(?![\w/])")
+MAX_UNIT_WORDS = 3
+MAX_SENTENCE_WORDS = 20
+
+SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+UNITS = {
+    alias: names.split()[0]
+    for names in (
+        "m meter metre", "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre",
+        "in inch inches", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram kilo", "mg milligram",
+        "lb pound lbs", "oz ounce", "ton tonne", "l liter litre", "ml milliliter millilitre", "gal gallon",
+        "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr", "ms millisecond",
+        "dollar usd $ buck", "cent", "euro eur €", "£ gbp", "degree deg °", "radian rad", "mph", "kmh",
+        "hz hertz", "n newton", "j joule", "w watt", "v volt", "pa pascal", "ohm",
+    )
+    for alias in names.split()
+}  # fmt: skip
+SHORT_UNITS = {alias for alias in UNITS if len(alias) < 3 and alias.isalpha()}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number, whether a percent sign follows it, and its unit: a name of ours, other words, or ''."""
+
+    number: Number
+    percent: bool = False
+    unit: str = ""
+    known: bool = False
+    """True when the unit is one of the table, so that another one is another quantity."""
+
+
+@lru_cache(maxsize=4096)
+def read_quantity(text: str) -> Quantity | None:
+    r"""One number with nothing around it but a currency sign, a percent sign and one to three unit words.
+
+    >>> read_quantity(r"\$36").unit, read_quantity("5 feet").unit, read_quantity(r"15\text{ cm}^2").unit
+    ('dollar', 'ft', 'cm^2')
+    >>> read_quantity(r"28\%").percent, read_quantity("18 per day").unit, read_quantity("5x"), read_quantity("3 or 4")
+    (True, 'per day', None, None)
+    """
+    text = spaced(text)
+    currency = CURRENCY.match(text)
+    start = currency.end() if currency else 0
+    match = NUMBER.match(text, start)
+    number = number_of(match) if match else None
+    if number is None or match is None or currency is None:
+        return None
+    if currency["sign"] == "-":
+        number = replace(number, value=-number.value)
+    quantity = _with_unit(Quantity(number), text[match.end() :])
+    if quantity is None or not currency["mark"]:
+        return quantity
+    if quantity.unit and quantity.unit != _unit_name(currency["mark"])[0]:
+        return replace(quantity, unit=f"{currency['mark'].strip()} {quantity.unit}", known=False)
+    name, known = _unit_name(currency["mark"])
+    return replace(quantity, unit=name, known=known)
+
+
+def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
+    """The quantity with the unit that the text after its number names; None when that text is no unit."""
+    is_apart = rest.startswith((" ", "\\", "^", "°", "$", "€", "£", "¥", "-"))
+    rest = WRAPPER.sub(r" \1", rest).strip(" -")
+    percent = PERCENT.match(rest)
+    if percent:
+        quantity, rest = replace(quantity, percent=True), rest[percent.end() :].strip()
+    if not rest:
+        return quantity
+    words = rest.split()
+    if words[0].lower() in SCALES:
+        scaled = Fraction(SCALES[words[0].lower()]) * quantity.number.value
+        return _with_unit(replace(quantity, number=replace(quantity.number, value=scaled)), " " + " ".join(words[1:]))
+    if len(words) > MAX_UNIT_WORDS or HEDGE.search(rest) or not UNIT_TEXT.fullmatch(rest):
+        return None
+    name, known = _unit_name(rest)
+    is_word = is_apart and len(re.sub(r"[^A-Za-z]", "", rest)) >= 3
+    if not (is_word or (known and (is_apart or name not in SHORT_UNITS))):
+        return None
+    return replace(quantity, unit=name, known=known)
+
+
+def _unit_name(text: str) -> tuple[str, bool]:
+    """One spelling of a unit, and whether it is of the table.
+
+    >>> _unit_name("Square centimeters"), _unit_name("cm^{2}"), _unit_name("apples")
+    (('cm^2', True), ('cm^2', True), ('apple', False))
+    """
+    name = text.strip(" .").replace("²", "^2").replace("³", "^3").replace("\\$", "$").replace("\\circ", "°")
+    name = re.sub(r"\^ ?\{? ?°", "°", name).replace("}", "") if "°" in name else name
+    power = EXPONENT.search(name)
+    words = EXPONENT.sub("", name).lower().split()
+    exponent = power[1] if power else ""
+    for prefix, value in (("square", "2"), ("sq", "2"), ("sq.", "2"), ("cubic", "3")):
+        if len(words) > 1 and words[0] == prefix:
+            words, exponent = words[1:], value
+    known = len(words) == 1 and (words[0] in UNITS or words[0].removesuffix("s") in UNITS)
+    words = [UNITS.get(word) or UNITS.get(word.removesuffix("s")) or _singular(word) for word in words]
+    return " ".join(words) + (f"^{exponent}" if exponent else ""), known
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def read_sentence(text: str) -> Quantity | None:
+    r"""The one number of a short sentence that neither hedges, negates nor lists.
+
+    >>> read_sentence(r"She makes \$18 per day").number.value
+    Fraction(18, 1)
+    >>> read_sentence("120 feet in 40 seconds"), read_sentence("less than 5 apples"), read_sentence("x + 5")
+    (None, None, None)
+    """
+    text = WRAPPER.sub(r" \1", spaced(text))
+    if len(text.split()) > MAX_SENTENCE_WORDS or HEDGE.search(text) or not re.search(r"[A-Za-z]{3}", text):
+        return None
+    matches = [match for match in ANY_NUMBER.finditer(text) if match.group() and number_of(match)]
+    if len(matches) != 1 or len(re.findall(r"\d+", text)) != len(re.findall(r"\d+", matches[0].group())):
+        return None
+    before, after = text[: matches[0].start()], text[matches[0].end() :]
+    percent = PERCENT.match(after.lstrip())
+    prose = before.rstrip(" $€£¥₹\\-") + (after.lstrip()[percent.end() :] if percent else after)
+    number = number_of(matches[0])
+    if number is None or not re.fullmatch(r"[A-Za-z\s'’,.:!°$-]*", prose):
+        return None
+    negative = re.search(r"(?:^|\s)-\s*\\?[$€£¥₹]\s*$", before)
+    return Quantity(replace(number, value=-number.value) if negative else number, percent=bool(percent))
