@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from distill.config import Config
 from distill.errors import DistillError
-from distill.records import PromptFormat
 from distill.recipe import parse_yaml
+from distill.records import PromptFormat
 from distill.registry import did_you_mean
 
 Role = Literal["source", "benchmark"]
@@ -64,7 +64,7 @@ class CardSplit(Config):
     """The Hub's split that it is taken from; empty means the one of the same name."""
     size: int | None = Field(None, ge=1)
     """Number of problems, where it is known."""
-    where: dict[str, str] = {}
+    where: dict[str, str] = Field(default_factory=dict)
     """Only rows whose column holds this text."""
     ranks: HashRanks | None = None
     """Only this slice, for data that bring no split of their own."""
@@ -118,15 +118,15 @@ class Card(Config):
     checked: bool = False
     """True once the rows were loaded from the Hub with this card and looked right."""
     splits: dict[str, CardSplit] = Field(min_length=1)
-    default_splits: dict[Role, str] = {}
+    default_splits: dict[Role, str] = Field(default_factory=dict)
     """Split per role; left out, 'train' for a source and 'test' for a benchmark."""
     columns: CardColumns = CardColumns()
-    metadata: dict[str, Names] = {}
+    metadata: dict[str, Names] = Field(default_factory=dict)
     """What else of a row is kept with the problem: name -> column."""
     answer_after: str | None = None
     """The gold answer is what follows the last of this marker."""
     question_before: Names = ()
-    """The question ends where the first of these that it contains last stands, for data that append options or a cue."""
+    """Markers of what some data append to a question, options or a cue: it ends before the first one it contains."""
     options_in_question: Literal["keep", "cut"] | None = None
     """Options are lettered lines at the question's end: read them from there, and leave or remove them."""
     gold: bool = True
@@ -153,9 +153,7 @@ class Card(Config):
             raise ValueError("a source needs gold answers: with 'gold: false' the only role is 'benchmark'")
         for role in self.roles:
             if self.default_split(role) not in self.splits:
-                raise ValueError(
-                    f"no split '{self.default_split(role)}', which the role '{role}' reads; 'default_splits' names another"
-                )
+                raise ValueError(f"role '{role}' reads split '{self.default_split(role)}', which is not among 'splits'")
         return self
 
 
@@ -191,7 +189,7 @@ def load_card(name_or_path: str) -> Card:
     if name_or_path not in names:
         raise DistillError(
             f"no data card is called '{name_or_path}'",
-            hint=f"{did_you_mean(name_or_path, names)}; the path of a card (.md), .jsonl or .parquet file works as well",
+            hint=f"{did_you_mean(name_or_path, names)}; the path of a .md card, a .jsonl or a .parquet file works too",
         )
     return read_card(cards_folder() / f"{name_or_path}.md")
 
@@ -232,7 +230,9 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:
 
 def _explain(error: ValidationError, path: Path) -> DistillError:
     """The first thing wrong in a card, and the nearest right name of an unknown field."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt field is also a missing one; the misspelling is what helps.
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     place = [str(part) for part in first["loc"]]
     field = ".".join(place)
     if first["type"] == "extra_forbidden":

@@ -113,9 +113,11 @@ def score(
     [dim]distill score runs/arithmetic --set rewards.parts.cosine.options.preset=open-rs[/dim]
     """
     from distill import terminal
+    from distill.config import CurateConfig
     from distill.curate import pipeline
 
-    config = _config(*_stored_config(run), recipe, sets, {}, False)
+    stored = pipeline.stored_recipe(run)
+    config = _config(CurateConfig, "curate", recipe or stored, sets, {}, False)
     with _interruptible("the completions are untouched"), terminal.progress() as progress:
         result = pipeline.score_run(run, config, progress=progress)
     terminal.show_curated(result, as_json=as_json)
@@ -177,7 +179,7 @@ def train(
     folder = out or Path("runs") / f"{_run_name(dataset)}-{config.method.split(':')[-1]}"
     with _interruptible("the last checkpoint is safe"), terminal.progress() as progress:
         report = train_student(config, folder, resume=resume, progress=progress)
-    terminal.show_trained(report, folder, as_json=as_json)
+    terminal.show_trained(report, as_json=as_json)
 
 
 @app.command(name="eval")
@@ -294,7 +296,8 @@ def _interruptible(what_is_safe: str) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
-    except KeyboardInterrupt:
-        raise DistillError(f"interrupted; {what_is_safe}", hint="run the same command again to go on") from None
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or f"interrupted; {what_is_safe}"
+        raise DistillError(message, hint="run the same command again to go on") from None
     finally:
         signal.signal(signal.SIGTERM, previous)

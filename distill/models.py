@@ -50,7 +50,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with _explained(name, "tokenizer"):
         generic = _tokenizer_class(source) in GENERIC_TOKENIZERS
         tokenizer = (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(source)
-    if len(tokenizer) == 0:
+    # without files some classes are made all the same, of their default special tokens
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
         raise DistillError(f"'{name}' has no tokenizer", hint="save one beside the weights: tokenizer.save_pretrained")
     return tokenizer
 
@@ -72,7 +73,7 @@ def load_model(name: str, *, dtype: str = "auto", device: str = "auto") -> PreTr
     source = _find(name)
     if _is_adapter(source):
         return _load_adapter(name, source, dtype, device)
-    with _explained(name, "model"), _no_progress_bars():
+    with _explained(name, "model"), no_progress_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch_dtype, output_loading_info=True)
     model, loading = loaded
     lost = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
@@ -153,15 +154,16 @@ def _turn_end(tokenizer: Any) -> list[int]:
     except (TemplateError, TypeError, ValueError):  # a template for other conversations than this
         return []
     first = tokenizer(text.rpartition(said)[2], add_special_tokens=False)["input_ids"][:1]
-    return [token_id for token_id in first if token_id in tokenizer.all_special_ids]
+    added = tokenizer.added_tokens_decoder
+    return [token_id for token_id in first if token_id in added and added[token_id].special]
 
 
 def _find(name: str) -> str:
     """The folder or Hub id behind a name, once it is clear that there is a chance to read it."""
     source = resolve_model(name)
-    if Path(source).expanduser().is_dir():
+    if source and Path(source).expanduser().is_dir():
         return str(Path(source).expanduser())
-    if Path(source).is_file():
+    if source and Path(source).is_file():
         raise DistillError(f"'{name}' is a file, a model is a folder", hint="name the folder that holds config.json")
     if not HUB_ID.fullmatch(source):
         raise DistillError(f"there is no folder '{name}'", hint="a model is a folder with config.json, or a Hub id")
@@ -265,7 +267,7 @@ def _load_adapter(name: str, source: str, dtype: str, device: str) -> PreTrained
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """Keep transformers from drawing over the command's own display."""
     from transformers.utils import logging as transformers_logging
 

@@ -118,7 +118,7 @@ def ends_in_think(text: str, question: str) -> bool:
     >>> ends_in_think("use <think>\nWhat?\nassistant: <think>\n", "What?"), ends_in_think("<think>\nWhat?", "What?")
     (True, False)
     """
-    tail = text.rpartition(question)[2] if question in text else text
+    tail = text.rpartition(question)[2] if question and question in text else text
     return tail.rfind("<think>") > tail.rfind("</think>")
 
 
@@ -139,7 +139,8 @@ def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBa
     failure = ""
     for attempt in (messages, merged):
         try:
-            text = str(tokenizer.apply_chat_template(list(attempt), tokenize=False, add_generation_prompt=True))
+            turns = [{"role": turn["role"], "content": turn["content"]} for turn in attempt]
+            text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         except TemplateError as error:
             failure = str(error)
             continue

@@ -1,21 +1,27 @@
 r"""Build the tiny teacher and the tiny base student of the quick start, from nothing and from a seed.
 
 Both are real Qwen2 checkpoints with one byte-level BPE tokenizer. Both read the same stories of
-``distill.arithmetic``, the held-out questions left out. They differ in what they were shown to write:
+``distill.arithmetic``, the held-out questions left out. They differ in size and in what they were
+shown to write:
 
-* the teacher sees worked completions, some of them in a wordier manner;
-* the student sees a mixed bag, as a base model does: most of its completions give up after two
-  steps, some drop the template, and the rest are worked in full. It can do the arithmetic and
-  follow long stories, but seldom does. That is what distillation has to mend.
+* the teacher sees worked completions, three of ten in a wordier manner;
+* the student sees a mixed bag, as a base model does: half of its completions give up after two
+  steps, some drop the template, and the rest are worked in full. It can do the sums and follow
+  long stories, but seldom does. That is what distillation has to mend.
 
-Run ``python scripts/build_tiny_models.py``; two cores take about ??? minutes. Accuracies are measured on the
-saved checkpoints, loaded again.
+Neither is trained to the end, so the teacher errs often enough at temperature 0.9 for its groups to
+hold wrong completions too.
+
+``python scripts/build_tiny_models.py`` takes about ten minutes on one idle core. With another
+machine, another version of torch or another number of threads, sums round otherwise and the
+accuracies move by some points.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import re
 import shutil
 import time
@@ -40,7 +46,7 @@ from distill.arithmetic import (
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+    from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 ASSETS = Path(__file__).resolve().parent.parent / "distill" / "assets"
 SPECIAL_TOKENS = ("<|pad|>", "<|im_start|>", "<|im_end|>")
@@ -53,6 +59,7 @@ CHAT_TEMPLATE = (
 )
 IGNORED = -100
 MAX_NEW_TOKENS = 96
+MAX_POSITIONS = 1024
 MEASURED = (("test", 0.0), ("test", 0.9), ("ood", 0.0))
 README = """# The tiny models of the quick start
 
@@ -69,7 +76,7 @@ Share of problems answered correctly, in percent (answer: the last box of the co
 `validation`, `test` or `ood` was trained on. The wording and the length of `ood` were, a little, by
 both models; they are out of distribution for whoever trains on the `train` split.
 
-The student can do the sums but was mostly shown completions that give up after two steps. Weights are
+The student can do the sums, but half of the completions it was shown give up after two steps. Weights are
 stored in float16 and measured in float32; prompts are rendered by the chat template; there is no
 system message unless you give one.
 """
@@ -111,7 +118,7 @@ def student_completion(rng: Random, story: Story) -> str:
 
 RECIPES = (
     Recipe("teacher", teacher_completion, 128, 4, 2, 4, 352, num_steps=800),
-    Recipe("student", student_completion, 96, 3, 1, 4, 256, num_steps=900),
+    Recipe("student", student_completion, 96, 3, 1, 4, 256, num_steps=850),
 )
 
 
@@ -126,38 +133,44 @@ def stories(seed: str) -> Iterator[Story]:
             yield story
 
 
-def build_tokenizer(seed: str) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE on the stories: whole words, single digits, any text representable."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+def build_tokenizer(seed: str) -> Qwen2Tokenizer:
+    """Learn a byte-level BPE on the stories: whole words, single digits, any text representable.
 
-    tokenizer = Tokenizer(models.BPE())
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
+    Its class, pre-tokenizer and NFC normalizer are Qwen2's own: whatever a checkpoint says,
+    ``AutoTokenizer`` gives every model of type qwen2 that class.
+    """
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
+    from transformers import Qwen2Tokenizer
+
+    named = {"unk_token": None, "eos_token": "<|im_end|>", "pad_token": "<|pad|>"}
+    pipeline = Qwen2Tokenizer(**named).backend_tokenizer
+    learner = Tokenizer(models.BPE())
+    learner.normalizer, learner.pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
     trainer = trainers.BpeTrainer(
-        vocab_size=640,
+        vocab_size=640,  # more than there are words to learn, so every word becomes one token
         min_frequency=2,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     corpus = [story.question for story in itertools.islice(stories(seed), 4000)]
-    tokenizer.train_from_iterator([*corpus, *["system\nuser\nassistant\nnow so"] * 400], trainer)
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in TEMPLATE_TOKENS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        eos_token="<|im_end|>",
+    learner.train_from_iterator([*corpus, *["system\nuser\nassistant\nnow so"] * 400], trainer)
+    learned = json.loads(learner.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(
+        vocab=learned["vocab"],
+        merges=[tuple(pair) for pair in learned["merges"]],
         additional_special_tokens=["<|im_start|>"],
         chat_template=CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False,
         padding_side="left",
-        model_max_length=1024,
+        model_max_length=MAX_POSITIONS,
+        **named,
     )
+    # Not special, so that they stay in the text when special tokens are skipped.
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in TEMPLATE_TOKENS])
+    return tokenizer
 
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def build_model(recipe: Recipe, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """Make an untrained model of the recipe's size for the tokenizer."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -168,7 +181,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForC
         num_hidden_layers=recipe.num_layers,
         num_attention_heads=recipe.num_heads,
         num_key_value_heads=recipe.num_key_value_heads,
-        max_position_embeddings=1024,
+        max_position_embeddings=MAX_POSITIONS,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -177,18 +190,18 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForC
     return Qwen2ForCausalLM(config)
 
 
-def render(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
+def render(tokenizer: Qwen2Tokenizer, question: str) -> str:
     """Render a question as the prompt that the whole project uses."""
     messages = [{"role": "user", "content": question}]
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+def encode(tokenizer: Qwen2Tokenizer, texts: list[str]) -> list[list[int]]:
     """Tokenise texts without adding anything to them."""
     return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 
-def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: str) -> Iterator[list[tuple[list[int], int]]]:
+def batches(recipe: Recipe, tokenizer: Qwen2Tokenizer, seed: str) -> Iterator[list[tuple[list[int], int]]]:
     """Yield batches of (token ids of prompt and completion, length of the prompt), alike in length within a batch."""
     source, rng = stories(seed), Random(f"{seed}/{recipe.name}")
     while True:
@@ -218,7 +231,7 @@ def batch_loss(model: Qwen2ForCausalLM, rows: list[tuple[list[int], int]], pad: 
     )
 
 
-def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+def train(recipe: Recipe, tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2ForCausalLM:
     """Train a model of the recipe from scratch."""
     import torch
 
@@ -244,7 +257,7 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen
 
 
 def sample(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[str], temperature: float, seed: int = 0
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, questions: list[str], temperature: float, seed: int = 0
 ) -> list[str]:
     """Sample one completion per question, greedily at temperature 0; the end token is cut off."""
     import torch
@@ -270,7 +283,7 @@ def is_correct(completion: str, answer: str) -> bool:
     return bool(boxes) and boxes[-1] == answer
 
 
-def accuracy(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, split: str, temperature: float) -> float:
+def accuracy(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, split: str, temperature: float) -> float:
     """Share of a split's problems that a model answers correctly."""
     problems = list(arithmetic_problems(split))
     completions = sample(model, tokenizer, [problem.question for problem in problems], temperature)
@@ -278,7 +291,7 @@ def accuracy(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, split:
     return sum(judged) / len(judged)
 
 
-def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
     """Write a checkpoint in float16, in place of any older one."""
     import torch
 

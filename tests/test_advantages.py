@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isclose, sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.advantages import group_advantages
@@ -51,6 +51,7 @@ def test_a_group_that_cannot_be_compared_has_no_advantage(rewards, expected):
     assert group_advantages(rewards, eps=0.0) == expected
 
 
+@settings(deadline=None)
 @given(reward_lists)
 def test_advantages_sum_to_zero_and_keep_the_order_of_rewards(rewards):
     advantages = group_advantages(rewards)
@@ -60,6 +61,7 @@ def test_advantages_sum_to_zero_and_keep_the_order_of_rewards(rewards):
     assert all(earlier <= later for (_, earlier), (_, later) in pairwise(pairs))
 
 
+@settings(deadline=None)
 @given(reward_lists, st.integers(-100, 100))
 def test_a_constant_added_to_all_rewards_changes_nothing(rewards, constant):
     shifted = [None if reward is None else reward + constant for reward in rewards]

@@ -156,6 +156,13 @@ def test_advdistill_by_hand():
     assert outputs.loss.item() == pytest.approx(0.15 + 0.75 * ln2)
 
 
+def test_wrong_probability_is_the_mean_over_the_wrong_completions_of_the_step():
+    # pbar of the wrong ones: (0.5 + 0.3) / 2 = 0.4 and 0.2, so (0.4 + 0.2) / 2 = 0.3
+    wrong = [Written(INCORRECT, -1.0, [math.log(0.5), math.log(0.3)]), Written(NO_ANSWER, -1.0, [math.log(0.2)])]
+    step = [[Written(CORRECT, 1.0, [-0.1]), wrong[0]], [Written(CORRECT, 1.0, [-0.1]), wrong[1]]]
+    assert run(AdvDistill(LossConfig()), step)[0].metrics["wrong_probability"].item() == pytest.approx(0.3)
+
+
 def test_sft_normalised_by_token_and_by_completion_by_hand():
     step = [[Written(CORRECT, 1.0, [-0.1, -0.2, -0.3])], [Written(CORRECT, 1.0, [-0.6])]]
     # (0.1 + 0.2 + 0.3 + 0.6) / 4 = 0.3          ((0.6 / 3) + 0.6) / 2 = 0.4

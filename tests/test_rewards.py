@@ -6,7 +6,7 @@ import json
 from math import cos, isnan, nan, pi
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.config import RewardPartConfig, RewardsConfig
@@ -47,6 +47,7 @@ def test_cosine_starts_at_r0_ends_at_rl_and_stays_there(preset):
         assert at == [start, end, end, end, end]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(COSINE_PRESETS)), st.booleans(), st.integers(0, 120), st.integers(0, 120))
 def test_cosine_is_monotone_between_its_bounds(preset, correct, one, other):
     values = COSINE_PRESETS[preset]
@@ -152,6 +153,11 @@ def test_a_wrong_reward_is_refused_before_the_run(part, message, hint):
         make_reward(RewardsConfig(parts={"cosine": RewardPartConfig(**part)}))
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_a_reward_without_parts_is_refused():
+    with pytest.raises(DistillError, match="is empty"):
+        make_reward(RewardsConfig(parts={}))
 
 
 def test_cosine_equals_published_cases(shared_data):

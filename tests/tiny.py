@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from distill.records import Problem, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -86,3 +89,10 @@ def save_tiny(folder: Path, seed: int = 0, **config_overrides: Any) -> Path:
     tiny_model(seed, **config_overrides).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+def tiny_items(questions: Iterable[str]) -> Iterator[tuple[Problem, Prompt]]:
+    """Problems 'p0', 'p1' ... with these questions, each with a plain prompt of the question's own bytes."""
+    for number, question in enumerate(questions):
+        token_ids = tuple(tiny_tokenizer()(question, add_special_tokens=False)["input_ids"])
+        yield Problem(f"p{number}", question, "4", index=number), Prompt((), "plain", question, token_ids)

@@ -43,6 +43,11 @@ def dataset_folder(path: Path) -> Path:
         raise DistillError(
             f"the run '{path}' has no dataset yet", hint="run 'distill curate' with the same options again to finish it"
         )
+    if (path / "dataset_dict.json").is_file():
+        splits = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+        raise DistillError(
+            f"'{path}' holds several splits: {', '.join(splits)}", hint=f"name one: '{path / splits[0]}'"
+        )
     raise DistillError(
         f"'{path}' holds no dataset", hint="expected what 'distill curate' or datasets' save_to_disk wrote"
     )
@@ -57,7 +62,7 @@ def open_dataset(path: Path) -> datasets.Dataset:
     import datasets
 
     folder = dataset_folder(path)
-    dataset = datasets.load_from_disk(folder)
+    dataset: datasets.Dataset = datasets.load_from_disk(folder)
     if not isinstance(dataset, datasets.Dataset):
         raise DistillError(
             f"'{folder}' holds several splits", hint=f"name one of {', '.join(dataset)} as '{path}/SPLIT'"

@@ -12,9 +12,6 @@ from distill.registry import load
 
 Filter = Callable[[GroupScores], str]
 
-REJECT_GOLD_UNPARSED = "gold_unparsed"
-"""Found before sampling: such a problem buys no token and has no row in the dataset, and the run lists it."""
-
 DROP_PROMPT_TOO_LONG = "prompt_too_long"
 """No completions: the prompt leaves no room in the teacher's context."""
 DROP_NO_COMPLETIONS = "no_completions"

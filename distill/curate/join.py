@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.curate import Progress
 from distill.curate.dataset import MANIFEST
 from distill.curate.run_dir import write_json
-from distill.curate.stage import GROUPS_PER_BATCH, Stage, sync_folder
+from distill.curate.stage import GROUPS_PER_BATCH, Stage, replace_folder
 from distill.schema import SCHEMA_VERSION, arrow_schema, dataset_columns
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Join:
     """Who judged instead of each problem's own verifier."""
 
 
-def write_dataset(join: Join, ids: Sequence[str], folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_dataset(
+    join: Join, ids: Sequence[str], folder: Path, manifest: Mapping[str, Any], progress: Progress
+) -> None:
     """Write the groups of these ids, in this order, as a folder that ``datasets.load_from_disk`` reads.
 
     What stood in the folder is replaced in one step. Memory stays flat: rows come by their place from
@@ -45,13 +48,21 @@ def write_dataset(join: Join, ids: Sequence[str], folder: Path, manifest: Mappin
     shutil.rmtree(building, ignore_errors=True)
     scratch = building / "scratch"
     scratch.mkdir(parents=True)
-    _write_stream(_joined_batches(join, ids, scratch), join, scratch / "dataset.arrow")
+    batches = _counted(_joined_batches(join, ids, scratch), len(ids), progress)
+    _write_stream(batches, join, scratch / "dataset.arrow")
     _save_to_disk(scratch / "dataset.arrow", building, join.run_id)
     shutil.rmtree(scratch)
     write_json(building / MANIFEST, manifest)
     for file in building.iterdir():
         _sync_file(file)
-    _replace_folder(building, folder)
+    replace_folder(building, folder)
+
+
+def _counted(batches: Iterable[pa.RecordBatch], total: int, progress: Progress) -> Iterator[pa.RecordBatch]:
+    progress("dataset", 0, total)
+    for batch in batches:
+        yield batch
+        progress("dataset", batch.num_rows, total)
 
 
 class _Spool:
@@ -151,7 +162,7 @@ def _save_to_disk(stream: Path, folder: Path, run_id: str) -> None:
     datasets.disable_progress_bars()
     try:
         with pa.memory_map(str(stream)) as source, pa.ipc.open_stream(source) as reader:
-            # The fingerprint names the content; left out, it would be drawn from the clock.
+            # Left out, the fingerprint would be made by reading the whole table once more.
             datasets.Dataset(reader.read_all(), fingerprint=run_id).save_to_disk(folder)
     finally:
         if had_bars:
@@ -161,15 +172,3 @@ def _save_to_disk(stream: Path, folder: Path, run_id: str) -> None:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _replace_folder(new: Path, old: Path) -> None:
-    """Put a folder in the place of another; a crash in between leaves neither, and the next session builds it anew."""
-    retired = old.with_name(old.name + ".old")
-    shutil.rmtree(retired, ignore_errors=True)
-    sync_folder(new)
-    if old.exists():
-        old.rename(retired)
-    new.rename(old)
-    sync_folder(old.parent)
-    shutil.rmtree(retired, ignore_errors=True)

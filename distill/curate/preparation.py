@@ -1,23 +1,20 @@
-"""Before a token is bought: the problems of the source are read, checked and listed, the rejected ones with a reason."""
+"""Before a token is bought: the problems of the source are read, checked and listed, the rejected with a reason."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from distill.curate.filters import REJECT_GOLD_UNPARSED
+from distill.curate import Progress
 from distill.curate.stage import atomic_file
+from distill.errors import DistillError
 from distill.problems import ProblemSource
-from distill.records import Problem, Progress
+from distill.records import Problem
 from distill.schema import PROBLEM_COLUMNS, arrow_schema
 from distill.verifiers import Judge, gold_problem
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PROBLEMS_PER_BATCH = 1000
 COVERS_KEY = b"distill_covers"
@@ -43,30 +40,39 @@ class ProblemList:
                 yield Problem(**{**row, "options": tuple(row["options"])})
 
 
-def prepare_problems(
-    source: ProblemSource, judge: Judge, path: Path, covers: str, progress: Progress
-) -> ProblemList:
+def prepare_problems(source: ProblemSource, judge: Judge, path: Path, covers: str, progress: Progress) -> ProblemList:
     """The problem list of a run: as it stands when nothing it depends on has changed, else read anew.
 
     A gold answer that its verifier cannot read would make every completion unverified; such a
-    problem is rejected here, with the reason the verifier gives.
+    problem is rejected here, with the verifier's reason.
     """
     if _covers(path) != covers:
         _write(source, judge, path, covers, progress)
+    return stored_problems(path)
+
+
+def stored_problems(path: Path) -> ProblemList:
+    """The problem list of an earlier session.
+
+    Raises:
+        DistillError: there is none.
+    """
+    if not path.exists():
+        raise DistillError(f"the run '{path.parent}' has no list of problems yet", hint="run 'distill curate' first")
     ids, rejected = [], Counter[str]()
     for row in _rows(path, ["id", "reject_reason"]):
         if row["reject_reason"]:
-            rejected[row["reject_reason"].partition(":")[0]] += 1
+            rejected[row["reject_reason"]] += 1
         else:
             ids.append(row["id"])
-    return ProblemList(path, covers, tuple(ids), dict(rejected.most_common()))
+    return ProblemList(path, _covers(path), tuple(ids), dict(rejected.most_common()))
 
 
 def checked_problems(source: ProblemSource, judge: Judge) -> Iterator[tuple[Problem, str]]:
-    """Every problem of the source with the reason why it is rejected, or an empty text."""
+    """Every problem of the source with the reason why it is rejected, such as 'gold_unparsed', or an empty text."""
     for problem in source:
         why = gold_problem(problem, judge=judge)
-        yield problem, f"{REJECT_GOLD_UNPARSED}: {why}" if why else ""
+        yield problem, why if not why or why.startswith("gold_") else f"gold_{why}"
 
 
 def _write(source: ProblemSource, judge: Judge, path: Path, covers: str, progress: Progress) -> None:
@@ -87,7 +93,7 @@ def _write(source: ProblemSource, judge: Judge, path: Path, covers: str, progres
             if len(pending) >= PROBLEMS_PER_BATCH:
                 flush(writer)
         for rejected in source.rejected:
-            pending.append(_row(Problem(rejected.id, "", "", index=rejected.row), rejected.reason))
+            pending.append(_row(Problem(rejected.id, "", "", index=rejected.row - 1), rejected.reason))
         flush(writer)
 
 
@@ -101,7 +107,8 @@ def _covers(path: Path) -> str:
 
     if not path.exists():
         return ""
-    return (pq.read_schema(path).metadata or {}).get(COVERS_KEY, b"").decode()
+    covers: bytes = (pq.read_schema(path).metadata or {}).get(COVERS_KEY, b"")
+    return covers.decode()
 
 
 def _rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -141,6 +141,8 @@ def make_reward(config: RewardsConfig) -> Reward:
     >>> reward(short, Verdict(Outcome.CORRECT))  # 2 * 1.0 + 1 * 0.0
     RewardResult(parts={'cosine': 1.0, 'format': 0.0}, total=2.0)
     """
+    if not config.parts:
+        raise DistillError("rewards.parts is empty", hint=f"name at least one of {', '.join(REGISTRY['rewards'])}")
     functions = {name: _part(name, part) for name, part in config.parts.items()}
 
     def reward(completion: Completion, verdict: Verdict) -> RewardResult:

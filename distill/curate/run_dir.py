@@ -10,6 +10,7 @@ report.json        what came out
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -23,12 +24,14 @@ import yaml
 
 from distill import __version__
 from distill.config import CurateConfig, ResumePolicy
-from distill.curate.fingerprints import differences, fingerprint, plain
+from distill.curate.fingerprints import MISSING, differences, fingerprint, plain
 from distill.curate.stage import shard_name, write_atomically
 from distill.errors import DistillError
 
 StageName = Literal["completions", "scores", "entropies"]
 LOCK = ".lock"
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
+"""What the file systems of some clusters answer; there only the scheduler keeps a second process out."""
 OWN_NAMES = frozenset({LOCK, "run.json", "config.yaml"})
 """What a crash before the first line of work can leave in a folder."""
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "math-verify", "latex2sympy2_extended", "sympy")
@@ -52,7 +55,11 @@ class RunDir:
         _check_content(path)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
-        self.state: dict[str, Any] = _read_state(path)
+        try:
+            self.state: dict[str, Any] = _read_state(path)
+        except DistillError:
+            self._lock.close()
+            raise
 
     def __enter__(self) -> RunDir:
         return self
@@ -62,12 +69,15 @@ class RunDir:
     ) -> None:
         self._lock.close()
 
-    def start(self, config: CurateConfig, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
+    def start(
+        self, config: CurateConfig, settings: Mapping[str, Any], about: Mapping[str, str], resume: ResumePolicy
+    ) -> None:
         """Begin a session on this folder, or refuse to.
 
         Args:
             config: the resolved recipe; kept as config.yaml.
             settings: per stage, everything that changes its bytes.
+            about: what people want to know of the source, such as its licence.
             resume: 'never' wants a new folder, 'always' one that holds a run; 'if-possible' takes either.
 
         Raises:
@@ -82,9 +92,9 @@ class RunDir:
             raise DistillError(f"'{self.path}' holds no run to resume", hint="leave '--resume always' out to start one")
         if self.state:
             self._check_settings(plain(settings))
-        self.record(config, settings)
+        self.record(config, settings, about)
 
-    def record(self, config: CurateConfig, settings: Mapping[str, Any]) -> None:
+    def record(self, config: CurateConfig, settings: Mapping[str, Any], about: Mapping[str, str]) -> None:
         """Write config.yaml and run.json with these settings and one more session."""
         session = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,6 +103,7 @@ class RunDir:
         }
         self.state = {
             "format": 1,
+            "about": dict(about),
             "settings": plain(settings),
             "fingerprints": {stage: fingerprint(values) for stage, values in settings.items()},
             "sessions": [*self.state.get("sessions", []), session],
@@ -114,14 +125,18 @@ class RunDir:
         differing = differences({stage: known[stage] for stage in shared}, {stage: settings[stage] for stage in shared})
         if not differing:
             return
-        lines = "; ".join(f"{key} was {old!r}, is {new!r}" for key, old, new in differing)
+        lines = "; ".join(f"{key} was {_shown(old)}, is {_shown(new)}" for key, old, new in differing)
         only_scores = all(key.startswith("scores.") for key, _, _ in differing)
         raise DistillError(
             f"'{self.path}' holds a run with other settings: {lines}",
-            hint=f"'distill score {self.path}' judges and rewards it again without sampling; or use another --out"
+            hint=f"'distill score {self.path} --set …' judges and rewards it again; or use another --out"
             if only_scores
             else "use another --out, or remove the folder and start again with '--resume never'",
         )
+
+
+def _shown(value: Any) -> str:
+    return str(value) if value is MISSING else repr(value)
 
 
 def _check_content(path: Path) -> None:
@@ -176,7 +191,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise DistillError(
             f"'{path / 'run.json'}' is no JSON", hint="it was edited or is not ours: use another --out"
         ) from None
-    if state.get("format") != 1 or "settings" not in state:
+    if not isinstance(state, dict) or state.get("format") != 1 or "settings" not in state:
         raise DistillError(f"'{path / 'run.json'}' was not written by 'distill curate'", hint="use another --out")
     return state
 
@@ -190,7 +205,9 @@ def _lock(path: Path) -> IO[str]:
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return file
         file.close()
         raise DistillError(
             f"another process works in '{path}'", hint="wait for it to end, or use another --out"

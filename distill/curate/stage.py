@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a folder in the place of another; a crash in between leaves neither, and the next session builds it anew."""
+    retired = old.with_name(old.name + ".old")
+    shutil.rmtree(retired, ignore_errors=True)
+    sync_folder(new)
+    if old.exists():
+        old.rename(retired)
+    new.rename(old)
+    sync_folder(old.parent)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def shard_name(rank: int = 0, world_size: int = 1) -> str:
@@ -154,11 +167,6 @@ class Stage:
             self._errors = (self.folder / "errors.jsonl").open("a", encoding="utf-8")
         self._errors.write(json.dumps({"id": problem_id, "reason": reason}) + "\n")
         self._errors.flush()
-
-    def errors(self) -> list[dict[str, str]]:
-        """What ``add_error`` noted in the latest session."""
-        path = self.folder / "errors.jsonl"
-        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
     def seal(self) -> None:
         """Turn the log into a part."""

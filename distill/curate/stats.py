@@ -138,6 +138,12 @@ class _Tally:
         self.best = nlargest(LISTED_GROUPS, [*self.best, *rewarded], key=lambda group: group.reward_mean or 0.0)
         self.worst = nsmallest(LISTED_GROUPS, [*self.worst, *rewarded], key=lambda group: group.reward_mean or 0.0)
 
+    def spread(self, name: str) -> Distribution | None:
+        """The distribution of the numbers gathered under a name."""
+        import numpy as np
+
+        return distribution(np.concatenate(self.numbers[name])) if name in self.numbers else None
+
     def add(self, name: str, values: pa.Array) -> None:
         """Keep the values of a column of numbers, without nulls."""
         self.numbers.setdefault(name, []).append(values.drop_null().to_numpy(zero_copy_only=False))
@@ -171,12 +177,10 @@ def dataset_stats(path: Path | str) -> Stats:
         finish_reasons=counts.get("finish_reasons", {}),
         group_size=tally.group_size,
         pass_rates=_pass_rates(tally.solved, tally.group_size),
-        rewards=_distribution(tally.numbers.get("rewards", [])),
-        reward_parts={part: _distribution(tally.numbers.get(reward_column(part), [])) for part in parts},
-        advantages=_distribution(tally.numbers.get("advantages", [])),
-        tokens={
-            kind: _distribution(tally.numbers.get(f"tokens {kind}", [])) for kind in ("all", "correct", "incorrect")
-        },
+        rewards=tally.spread("rewards"),
+        reward_parts={part: tally.spread(reward_column(part)) for part in parts},
+        advantages=tally.spread("advantages"),
+        tokens={kind: tally.spread(f"tokens {kind}") for kind in ("all", "correct", "incorrect")},
         entropies=_entropy_distribution(tally.entropy_codes),
         entropy_kinds=counts.get("entropy_kind", {}),
         best=tuple(tally.best),
@@ -263,14 +267,13 @@ def _pass_rates(solved: Sequence[float], group_size: int) -> tuple[int, ...]:
     return tuple(counts[number] for number in range(group_size + 1))
 
 
-def _distribution(chunks: Sequence[np.ndarray]) -> Distribution | None:
-    """The distribution of all values of the chunks, or None of none."""
+def distribution(values: Sequence[float] | np.ndarray) -> Distribution | None:
+    """How values are spread; None when there are none."""
     import numpy as np
 
-    values = np.concatenate(chunks).astype(np.float64) if chunks else np.empty(0)
     if not len(values):
         return None
-    ordered, counts = np.unique(values, return_counts=True)
+    ordered, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
     return _weighted_distribution(ordered, counts)
 
 

@@ -73,7 +73,7 @@ def accuracy_interval(
     spread = fsum((value - p) ** 2 for value in problem_means)
     most = float(num_problems * completions_per_problem)
     # Sums of squares of values in 0 ... 1 are at most n p (1 - p), so the effective size is at least n.
-    effective = min(most, max(num_problems, num_problems**2 * p * (1 - p) / spread)) if spread > 0 else most
+    effective = min(most, num_problems**2 * p * (1 - p) / spread) if spread > 0 else most
     if p in {0.0, 1.0}:
         effective = num_problems  # nothing varied, so nothing says that the completions were independent
     return wilson_interval(p * effective, effective, confidence)

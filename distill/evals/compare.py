@@ -7,20 +7,18 @@ several by a bootstrap over problems. A p is of one pair; nothing is corrected f
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import fsum
 from pathlib import Path
 from typing import Any, Literal
 
 from distill.errors import DistillError
 from distill.evals.chance import Interval, mcnemar, paired_bootstrap, paired_interval
+from distill.evals.gather import Run, find_run, gather_runs
 from distill.evals.metrics import Means
-from distill.evals.report import ProblemResult, Report, find_reports, read_report
+from distill.evals.report import ProblemResult, Report
 from distill.evals.store import flat_settings
-from distill.registry import did_you_mean
 
 SIGNIFICANCE = 0.05
 Words = Literal["beyond chance", "within chance"]
@@ -108,10 +106,10 @@ def compare_reports(sources: Sequence[Report | Path | str], baseline: str | None
         DistillError: a path holds no report, nothing is called ``baseline``, or a model shares no
             benchmark, or no problem of a benchmark, with the baseline.
     """
-    runs = _collect(sources)
+    runs = gather_runs(sources)
     if not runs:
         raise DistillError("there is no report to compare", hint="name the reports of 'distill eval', or their folders")
-    reference = runs[0] if baseline is None else _find(runs, baseline)
+    reference = runs[0] if baseline is None else find_run(runs, baseline)
     benchmarks = tuple(dict.fromkeys(name for run in runs for name in run.reports))
     for run in runs:
         if not run.reports.keys() & reference.reports.keys():
@@ -129,7 +127,8 @@ def compare_pair(report: Report, baseline: Report) -> Difference:
     """Pair two reports on one benchmark by problem id.
 
     Raises:
-        DistillError: they are of different benchmarks, or have no problem in common.
+        DistillError: they are of different benchmarks, have no problem in common, or one id stands for
+            two problems.
     """
     if report.name != baseline.name:
         raise DistillError(f"a report on '{report.name}' cannot be compared with one on '{baseline.name}'")
@@ -149,70 +148,7 @@ def compare_pair(report: Report, baseline: Report) -> Difference:
     return Difference(len(pairs), mean, bootstrap.interval, bootstrap.p, "paired bootstrap", more, less)
 
 
-@dataclass(slots=True)
-class _Run:
-    """One model's reports, while they are gathered."""
-
-    label: str
-    model: str
-    key: str
-    reports: dict[str, Report] = field(default_factory=dict)
-    """By benchmark."""
-    sources: set[str] = field(default_factory=set)
-    """Paths that the caller named and that held one of these reports."""
-
-
-def _collect(sources: Sequence[Report | Path | str]) -> list[_Run]:
-    """Gather the reports of one model under the same settings; a second one on a benchmark begins another run."""
-    runs: list[_Run] = []
-    for source in sources:
-        found = [source] if isinstance(source, Report) else [read_report(path) for path in find_reports(Path(source))]
-        for report in found:
-            key = _run_key(report)
-            run = next((run for run in runs if run.key == key and report.name not in run.reports), None)
-            if run is None:
-                run = _Run(report.label, report.model, key)
-                runs.append(run)
-            run.reports[report.name] = report
-            if not isinstance(source, Report):
-                run.sources.add(str(Path(source)))
-    _make_labels_distinct(runs)
-    return runs
-
-
-def _run_key(report: Report) -> str:
-    """The same for all benchmarks of one evaluation; the model's files tell a student trained again apart."""
-    of_benchmark = {"benchmark", "prompt", "verifier"}
-    settings = {key: value for key, value in report.settings.items() if key not in of_benchmark}
-    return json.dumps([report.label, report.model, settings], sort_keys=True)
-
-
-def _make_labels_distinct(runs: Sequence[_Run]) -> None:
-    """Add the model to a label that several runs have, and a number where even that is the same."""
-    shared = {label for label, count in Counter(run.label for run in runs).items() if count > 1}
-    seen: Counter[str] = Counter()
-    for run in runs:
-        if run.label in shared and run.model != run.label:
-            run.label = f"{run.label} ({run.model})"
-        seen[run.label] += 1
-        if seen[run.label] > 1:
-            run.label = f"{run.label} #{seen[run.label]}"
-
-
-def _find(runs: Sequence[_Run], name: str) -> _Run:
-    """The run that a label, a model or one of the caller's paths names."""
-    found = [run for run in runs if name in {run.label, run.model} or str(Path(name)) in run.sources]
-    if not found:
-        raise DistillError(f"no report is of '{name}'", hint=did_you_mean(name, [run.label for run in runs]))
-    if len(found) > 1:
-        raise DistillError(
-            f"'{name}' names {len(found)} of the compared models",
-            hint="say which: " + ", ".join(f"'{run.label}'" for run in found),
-        )
-    return found[0]
-
-
-def _row(run: _Run, reference: _Run, benchmarks: Sequence[str]) -> Row:
+def _row(run: Run, reference: Run, benchmarks: Sequence[str]) -> Row:
     cells = tuple(
         _cell(run.reports[name], None if run is reference else reference.reports.get(name))
         if name in run.reports
@@ -236,10 +172,18 @@ def _cell(report: Report, baseline: Report | None) -> Cell:
 
 def _pairs(report: Report, baseline: Report) -> list[tuple[ProblemResult, ProblemResult]]:
     theirs = {problem.id: problem for problem in baseline.problems}
-    return [(problem, theirs[problem.id]) for problem in report.problems if problem.id in theirs]
+    pairs = [(problem, theirs[problem.id]) for problem in report.problems if problem.id in theirs]
+    for problem, other in pairs:
+        if problem.fingerprint != other.fingerprint:
+            raise DistillError(
+                f"problem '{problem.id}' of '{report.name}' asks something else in the report of '{report.label}' "
+                f"than in that of '{baseline.label}'",
+                hint="the reports are of different data under one name, or the data changed in between",
+            )
+    return pairs
 
 
-def _notes(run: _Run, reference: _Run) -> Iterator[str]:
+def _notes(run: Run, reference: Run) -> Iterator[str]:
     """What makes a pair less than a comparison of two models on the same questions, asked the same way."""
     for name, report in run.reports.items():
         baseline = reference.reports.get(name)

@@ -2,7 +2,7 @@
 
 Accuracy is the mean over problems of the mean score of a problem's completions (avg@N). A completion
 that could not be verified counts as not correct, and is counted apart: the denominator is every problem.
-Behaviour (length, repetition, template) follows section 1.7 of docs/methods.md.
+Behaviour (length, repetition, template) follows "Evaluation" in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def mean_tokens(measurements: Sequence[Measurement]) -> Means:
 
 
 def verbosity_ratio(tokens: Means) -> float | None:
-    """Mean tokens of incorrect over mean tokens of correct completions; None without either (docs/methods.md 1.7).
+    """Mean tokens of incorrect over mean tokens of correct completions; None without either.
 
     >>> verbosity_ratio(Means(all=250.0, correct=200.0, incorrect=350.0))
     1.75

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -42,18 +43,20 @@ class ProblemResult:
     """One problem's completions as judged; the tuples are parallel."""
 
     id: str
+    fingerprint: str
+    """Of question and gold answer: ids of files without ids of their own are mere numbers."""
     outcomes: tuple[Outcome, ...]
     num_tokens: tuple[int, ...]
     """-1 where it is not known."""
 
     @property
     def score(self) -> float:
-        """Share of the completions that are correct; one that could not be verified is not.
+        """Share of the completions that are correct; one that could not be verified is not. 0 where there is none.
 
-        >>> ProblemResult("1", (Outcome.CORRECT, Outcome.UNVERIFIED), (5, 7)).score
+        >>> ProblemResult("1", "", (Outcome.CORRECT, Outcome.UNVERIFIED), (5, 7)).score
         0.5
         """
-        return self.num_correct / len(self.outcomes)
+        return self.num_correct / len(self.outcomes) if self.outcomes else 0.0
 
     @property
     def num_correct(self) -> int:
@@ -83,6 +86,8 @@ class Report:
     truncation_rate: float
     unverified: int
     """Completions that could not be verified: a time-out, a gold answer that cannot be read ..."""
+    unanswered: int
+    """Problems without any completion, such as those too long for the model; they count as not correct."""
     mean_tokens: Means
     verbosity_ratio: float | None
     """Mean tokens of incorrect over mean tokens of correct completions."""
@@ -100,7 +105,7 @@ class Report:
     """Everything that changes the result: sampling, seed, prompt, verifier, the model's files ..."""
     versions: Mapping[str, str]
     rejected: tuple[Rejected, ...] = ()
-    """Rows of the benchmark that make no problem, and problems the backend had no completion for; they do not count."""
+    """Rows of the benchmark that make no problem; they do not count."""
     problems: tuple[ProblemResult, ...] = field(repr=False)
     """In the benchmark's order."""
     report_version: int = REPORT_VERSION
@@ -113,7 +118,7 @@ class Report:
     @property
     def completions_per_problem(self) -> int:
         """The most completions that any problem has."""
-        return max(len(problem.outcomes) for problem in self.problems)
+        return _most_completions(self.problems)
 
 
 def build_report(
@@ -146,11 +151,12 @@ def build_report(
         num_problems=len(problems),
         num_completions=len(measurements),
         accuracy=fsum(scores) / len(scores),
-        interval=accuracy_interval(scores, max(len(problem.outcomes) for problem in problems)),
+        interval=accuracy_interval(scores, _most_completions(problems)),
         pass_at_k=_mean_pass_at_k(problems),
         no_answer_rate=share(item.outcome is Outcome.NO_ANSWER for item in measurements),
         truncation_rate=share(item.is_truncated for item in measurements),
         unverified=sum(item.outcome is Outcome.UNVERIFIED for item in measurements),
+        unanswered=sum(not problem.outcomes for problem in problems),
         mean_tokens=tokens,
         verbosity_ratio=verbosity_ratio(tokens),
         degeneracy=means(measurements, lambda item: item.repeated_phrases),
@@ -169,18 +175,22 @@ def build_report(
 def _problem_result(judged: JudgedGroup) -> ProblemResult:
     outcomes = tuple(verdict.outcome for verdict in judged.verdicts)
     num_tokens = tuple(completion.num_tokens for completion in judged.group.completions)
-    return ProblemResult(judged.group.problem.id, outcomes, num_tokens)
+    problem = judged.group.problem
+    asked = json.dumps([problem.question, problem.answer, problem.options]).encode()
+    return ProblemResult(problem.id, blake2b(asked, digest_size=6).hexdigest(), outcomes, num_tokens)
+
+
+def _most_completions(problems: Sequence[ProblemResult]) -> int:
+    return max(1, *(len(problem.outcomes) for problem in problems))
 
 
 def _mean_pass_at_k(problems: Sequence[ProblemResult]) -> dict[int, float]:
-    """k -> mean of pass@k over problems, for every k that all problems have completions for; empty for one each."""
-    fewest = min(len(problem.outcomes) for problem in problems)
+    """k -> mean of pass@k over problems, for every k that the answered ones allow; empty for one completion each."""
+    answered = [(len(problem.outcomes), problem.num_correct) for problem in problems if problem.outcomes]
+    fewest = min((num_completions for num_completions, _ in answered), default=1)
     if fewest == 1:
         return {}
-    return {
-        k: fsum(pass_at_k(len(problem.outcomes), problem.num_correct, k) for problem in problems) / len(problems)
-        for k in powers_of_two(fewest)
-    }
+    return {k: fsum(pass_at_k(n, correct, k) for n, correct in answered) / len(problems) for k in powers_of_two(fewest)}
 
 
 def write_report(report: Report, path: Path) -> None:

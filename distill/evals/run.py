@@ -12,7 +12,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import distill
 from distill.config import EvalConfig, RecordedConfig, ResumePolicy, TeacherConfig
+from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark, read_benchmarks
 from distill.evals.report import REPORT_FILE, Report, build_report, write_report
 from distill.evals.store import JudgedGroup, Store
 from distill.evals.subject import Subject, describe_model
 from distill.generate import open_backend
-from distill.problems import Rejected
 from distill.prompts import build_prompt
 from distill.records import Problem
 from distill.verifiers import Judge
@@ -62,7 +61,7 @@ def evaluate(
 
         @cache
         def backend() -> Backend:
-            return stack.enter_context(closing(_open_backend(config)))
+            return stack.enter_context(closing(_open_backend(config, subject.path)))
 
         # All at once, so that a folder of other settings is found before hours are spent on another benchmark.
         runs = [stack.enter_context(closing(_BenchmarkRun(config, subject, item, out, resume))) for item in benchmarks]
@@ -110,6 +109,12 @@ class _BenchmarkRun:
             self.store.append(judged)
             progress(self.benchmark.full_name, 1, total)
         self.find_missing()
+        if self.missing:
+            raise DistillError(
+                f"the backend returned no group for {len(self.missing)} of {total} problems, "
+                f"'{self.missing[0].id}' among them",
+                hint="a backend answers every problem; where it has nothing, by a group without completions",
+            )
 
     def _judged_groups(self, backend: Backend, progress: Progress) -> Iterator[JudgedGroup]:
         tokens = f"{self.benchmark.full_name} tokens"
@@ -123,19 +128,16 @@ class _BenchmarkRun:
 
     def report(self) -> Report:
         """Measure what is stored, and write the report where there is a folder."""
-        stored = self.store.judged
-        judged = [stored[problem.id] for problem in self.benchmark.problems if problem.id in stored]
-        unanswered = tuple(Rejected(item.index + 1, item.id, "no_completion") for item in self.missing)
-        answered = replace(self.benchmark, rejected=self.benchmark.rejected + unanswered)
-        report = build_report(self.subject, answered, judged, self.settings, _versions(self.judge))
+        judged = [self.store.judged[problem.id] for problem in self.benchmark.problems]
+        report = build_report(self.subject, self.benchmark, judged, self.settings, _versions(self.judge))
         if self.folder is not None:
             write_report(report, self.folder / REPORT_FILE)
         return report
 
 
-def _open_backend(config: EvalConfig) -> Backend:
+def _open_backend(config: EvalConfig, model: str) -> Backend:
     teacher = TeacherConfig(
-        model=config.model,
+        model=model,
         backend=config.backend,
         device=config.device,
         dtype=config.dtype,

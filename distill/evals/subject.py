@@ -12,6 +12,7 @@ from distill.errors import DistillError
 from distill.models import resolve_model
 
 TRAINING_FILE = "distill_train.json"
+STUDENT_FOLDER = "student"
 ADAPTER_FILE = "adapter_config.json"
 # What from_pretrained reads; a README or a log beside the weights changes no completion.
 MODEL_SUFFIXES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
@@ -23,6 +24,8 @@ class Subject:
 
     model: str
     """As it was given."""
+    path: str
+    """What is loaded: the same, or the student inside the folder of a training run."""
     label: str
     """Short name for tables."""
     digest: str
@@ -33,17 +36,22 @@ class Subject:
 def describe_model(model: str) -> Subject:
     """Look at a model's folder without loading it; a Hub id is taken by its word.
 
-    A student trained here brings ``distill_train.json``: its method becomes the label.
+    A student trained here brings ``distill_train.json``: its method becomes the label. The folder of
+    a training run stands for the student in it.
 
     Raises:
         DistillError: ``distill_train.json`` is not what the trainer writes.
     """
     folder = Path(resolve_model(model)).expanduser()
     if not folder.is_dir():
-        return Subject(model, Path(model).name, digest="")
+        return Subject(model, model, Path(model).name, digest="")
+    path = model
+    if not _is_model(folder) and _is_model(folder / STUDENT_FOLDER):
+        folder = folder / STUDENT_FOLDER
+        path = str(folder)
     training = _training_facts(folder / TRAINING_FILE)
     label = training.get("method") or Path(model).name
-    return Subject(model, label, folder_digest(folder), training.get("cpu_seconds"))
+    return Subject(model, path, label, folder_digest(folder), training.get("cpu_seconds"))
 
 
 def folder_digest(folder: Path) -> str:
@@ -65,12 +73,17 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or (folder / ADAPTER_FILE).is_file()
+
+
 def _training_facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return {"method": str(facts["method"]), "cpu_seconds": float(facts["cpu_seconds"])}
+        # A method of the user's own is 'pkg.module:attribute'.
+        return {"method": str(facts["method"]).rpartition(":")[2], "cpu_seconds": float(facts["cpu_seconds"])}
     except (ValueError, KeyError, TypeError) as error:
         raise DistillError(
             f"'{path}' is not what 'distill train' writes: {error}", hint="remove it to evaluate the model without it"

@@ -14,6 +14,7 @@ columns are its distances in tokens, and that is all that a sliding window looks
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Dropping rows copies the whole cache, so finished rows stay, unread, until they are this share.
 FINISHED_SHARE = 1 / 8
+SPARE_COLUMNS = 32
 
 
 @dataclass(slots=True)
@@ -53,19 +55,62 @@ def new_cache(config: PreTrainedConfig) -> Any:
     """An empty cache for a model; one whose rows can be merged wherever the model allows."""
     from transformers import DynamicCache
 
-    cache = DynamicCache(config=config)
-    # sliding layers keep all their columns, so that all layers have the same; the mask does the sliding
-    return DynamicCache() if is_plain(cache) else cache
+    special = DynamicCache(config=config)
+    if not has_columns(special):
+        return special
+    # sliding layers too keep all columns, so that all layers have the same; the mask does the sliding
+    plain = DynamicCache()
+    plain.layer_class_to_replicate = _roomy_layer()
+    return plain
 
 
-def is_plain(cache: Any) -> bool:
+def has_columns(cache: Any) -> bool:
     """True when every layer keeps keys and values per column; False for recurrent and other special states.
 
-    Rows of different ages cannot share recurrent states' columns, for there are none.
+    A recurrent state has read its row from the first column on, so rows of different ages cannot be aligned.
     """
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, _roomy_layer()) for layer in cache.layers)
+
+
+@cache
+def _roomy_layer() -> type:
+    """A DynamicLayer with spare columns: a step writes one column instead of copying all of them."""
+    from transformers.cache_utils import DynamicLayer
+
+    base: Any = DynamicLayer
+
+    class RoomyLayer(base):  # type: ignore[misc]
+        room: tuple[torch.Tensor, torch.Tensor] | None = None
+        handed_out: torch.Tensor | None = None
+
+        def update(
+            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+                self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+            used = self.keys.shape[2]
+            wanted = used + key_states.shape[2]
+            # rows were dropped, merged or padded when the keys are no longer the ones handed out
+            if self.room is None or self.keys is not self.handed_out or self.room[0].shape[2] < wanted:
+                self.room = _with_spare_columns(self.keys, wanted), _with_spare_columns(self.values, wanted)
+            keys, values = self.room
+            keys[:, :, used:wanted], values[:, :, used:wanted] = key_states, value_states
+            self.keys, self.values = keys[:, :, :wanted], values[:, :, :wanted]
+            self.handed_out = self.keys
+            return self.keys, self.values
+
+    return RoomyLayer
+
+
+def _with_spare_columns(states: torch.Tensor, num_columns: int) -> torch.Tensor:
+    """The states (R, heads, C, size) at the left of a tensor of more than ``num_columns`` columns."""
+    num_rows, num_heads, used, size = states.shape
+    room = states.new_empty(num_rows, num_heads, num_columns + SPARE_COLUMNS, size)
+    room[:, :, :used] = states
+    return room
 
 
 def merge_rows(old: Rows, new: Rows) -> Rows:
@@ -98,7 +143,7 @@ def _select(rows: Rows, kept: torch.Tensor) -> Rows:
     rows.cache.reorder_cache(kept)
     fewer = Rows(rows.cache, *(getattr(rows, name)[kept] for name in PER_ROW))
     first = int(fewer.mask.any(dim=0).long().argmax())
-    if first and is_plain(rows.cache):
+    if first and has_columns(rows.cache):
         fewer.mask = fewer.mask[:, first:]
         for layer in _layers(rows.cache):
             layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]

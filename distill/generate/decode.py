@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import DistillError
-from distill.generate.cache_rows import Rows, is_plain, merge_rows, new_cache, without_finished
+from distill.generate.cache_rows import Rows, has_columns, merge_rows, new_cache, without_finished
 from distill.generate.next_token import completion_uniforms, draw_tokens, raw_statistics
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class DecodeWindow:
     """Rows of a causal language model's cache, and what each completion has got so far.
 
     A running completion has a slot: its line in the (S, L) tensors that hold its numbers from the
-    first token to the last. Rows move when others leave, slots stay. One slot more than there are
-    completions takes what finished rows still write until they are dropped.
+    first token to the last. Rows move when others leave, slots stay. A finished row draws on until it
+    is dropped, at the next admission at the latest, and writes over the line that was just read.
     """
 
     def __init__(self, model: PreTrainedModel, options: DecodeOptions) -> None:
@@ -72,10 +72,15 @@ class DecodeWindow:
         self._device = device = model.device
         self._end_ids = torch.tensor(sorted(options.end_ids), dtype=torch.int64, device=device)
         accepted = inspect.signature(model.forward).parameters
+        if "past_key_values" not in accepted:
+            raise DistillError(
+                f"the model of type '{model.config.model_type}' keeps no key-value cache, which sampling needs",
+                hint="sample with another backend and record its completions: teacher.backend recorded",
+            )
         self._takes_positions = "position_ids" in accepted
         self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-        self._can_merge = is_plain(new_cache(model.config))
-        size = options.max_rows + 1, options.max_new_tokens
+        self._can_merge = has_columns(new_cache(model.config))
+        size = options.max_rows, options.max_new_tokens
         self._tokens = torch.zeros(size, dtype=torch.int64, device=device)
         self._logprobs = torch.zeros(size, dtype=torch.float32, device=device)
         self._entropies = torch.zeros(size, dtype=torch.float32, device=device)
@@ -164,7 +169,7 @@ class DecodeWindow:
         self._tokens[place], self._logprobs[place] = rows.tokens, logprobs
         if entropies is not None:
             self._entropies[place] = entropies
-        rows.lengths += rows.running
+        rows.lengths += 1
         ended = torch.isin(rows.tokens, self._end_ids)
         done = rows.running & (ended | (rows.lengths >= rows.limits))
         # one transfer tells of both: 1 is finished, 2 is broken
@@ -193,7 +198,6 @@ class DecodeWindow:
                 Decoded(key, index, tuple(tokens[n][:length]), tuple(logprobs[n][:length]), measured, bool(end))
             )
         rows.running[finished] = False
-        rows.slots[finished] = self.options.max_rows
         rows.lengths[finished] = 0
         return decoded
 

@@ -51,7 +51,10 @@ class HFBackend:
         model: PreTrainedModel | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
-        """Load the teacher, unless a model in eval mode and its tokenizer are at hand."""
+        """Load the teacher, unless a model and its tokenizer are at hand.
+
+        Such a model is a plain one in eval mode; of a PEFT model give ``get_base_model()``.
+        """
         teacher = options.teacher
         self.teacher = teacher.model
         self.tokenizer: PreTrainedTokenizerBase = tokenizer or load_tokenizer(teacher.model)

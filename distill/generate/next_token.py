@@ -46,9 +46,10 @@ def draw_tokens(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float
     # a float32 sum over 150,000 tokens would move the boundaries between the last ones; MPS has nothing wider
     wide = torch.float32 if logits.device.type == "mps" else torch.float64
     cumulative = probabilities.cumsum(dim=-1, dtype=wide)
-    thresholds = uniforms.to(wide)[:, None] * cumulative[:, -1:]
+    below_one = uniforms.to(wide).clamp(max=1 - torch.finfo(wide).eps / 2)  # the narrower type may round up
+    thresholds = below_one[:, None] * cumulative[:, -1:]
     drawn = torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1)
-    return drawn.clamp_(max=logits.shape[-1] - 1)
+    return drawn.clamp_(max=logits.shape[-1] - 1)  # NaN is beyond all; whoever measures the token reports it
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:

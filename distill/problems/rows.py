@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,8 @@ Row = tuple[int, Any]
 """The row's number, counted from 1 (the line, in JSON Lines), and what stands there."""
 
 PARQUET_BATCH_ROWS = 256
+MAX_NEIGHBOURS = 20
+"""A folder with more files is not listed in an error."""
 
 
 def check_file(path: Path) -> None:
@@ -28,8 +30,9 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise DistillError(f"'{path}' is a folder", hint=f"expected a file: {', '.join(DATA_SUFFIXES)}")
     if not path.exists():
-        neighbours = sorted(file.name for file in path.parent.glob("*")) if path.parent.is_dir() else []
-        raise DistillError(f"no file '{path}'", hint=did_you_mean(path.name, neighbours) if neighbours else "")
+        neighbours = [file.name for file in path.parent.glob("*") if file.name.endswith(DATA_SUFFIXES)]
+        few = 0 < len(neighbours) <= MAX_NEIGHBOURS
+        raise DistillError(f"no file '{path}'", hint=did_you_mean(path.name, sorted(neighbours)) if few else "")
     if not path.name.endswith(DATA_SUFFIXES):
         raise DistillError(f"'{path}' is of no kind that can be read", hint=f"expected {', '.join(DATA_SUFFIXES)}")
 
@@ -113,7 +116,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise DistillError(f"'{path}' is no readable Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def hub_rows(hub: HubDataset, hub_split: str, *, streaming: bool = False) -> Iterator[Row]:
+def hub_rows(hub: HubDataset, hub_split: str, *, streaming: bool = False) -> Generator[Row, None, None]:
     """The rows of a Hub dataset's split, all parts one after the other.
 
     Args:

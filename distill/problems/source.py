@@ -162,7 +162,7 @@ class ProblemSource:
         smallest = heapq.nsmallest(needed, (self._key(problem) for problem in self._problems([])))
         if len(smallest) < needed or not needed:
             raise DistillError(
-                f"'{self.path or self.card.name}' has {len(smallest)} problems, too few to cut split '{self.split}' from",
+                f"'{self.path or self.card.name}' has {len(smallest)} problems, too few to cut '{self.split}' from",
                 hint=f"the card cuts at {needed} of them; other splits: {', '.join(self.card.splits)}",
             )
         return smallest[ranks.start - 1] if ranks.start else None, smallest[ranks.stop - 1] if ranks.stop else None
@@ -224,6 +224,8 @@ def check_card_on_hub(card: Card) -> CardCheck:
         problem = mapping.problem(row, 0)
     except DistillError as error:
         return CardCheck(card.name, False, str(error))
+    except (LookupError, TypeError, AttributeError, ImportError) as error:  # a dataset that its own library trips over
+        return CardCheck(card.name, False, f"{type(error).__name__}: {error}")
     except RowRejectedError as rejection:
         columns = ", ".join(row) if isinstance(row, Mapping) else "none"
         return CardCheck(card.name, False, f"first row rejected: {rejection}; columns found: {columns}")

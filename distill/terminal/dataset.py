@@ -115,10 +115,10 @@ def _ranked(best: Sequence[GroupSummary], worst: Sequence[GroupSummary]) -> Tabl
     table.add_column("reward", justify="right")
     table.add_column("")
     for place, groups in (("highest", best), ("lowest", worst)):
-        for group in groups[:3]:
+        for rank, group in enumerate(groups[:3]):
             mean = f"{group.reward_mean:.2f}" if group.reward_mean is not None else "–"
-            table.add_row(place, group.id, f"{group.num_correct}/{group.num_completions}", mean, group.drop_reason)
-            place = ""
+            solved = f"{group.num_correct}/{group.num_completions}"
+            table.add_row("" if rank else place, group.id, solved, mean, group.drop_reason)
     return table
 
 

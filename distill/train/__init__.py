@@ -4,3 +4,15 @@
 statistics into a loss, ``student`` is the model, ``optimizer`` moves its weights, ``checkpoint`` keeps
 what a resumed run needs, ``loop`` runs it all and ``report`` says what came out.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+ReportProgress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called as (stage, advance, total), often and cheaply."""
+
+
+def silent(stage: str, advance: int, total: int | None) -> None:
+    """Report progress to nobody."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from distill.errors import DistillError
 from distill.packing.layout import GroupTokens
 from distill.records import Outcome
 from distill.schema import check_dataset
+from distill.train import ReportProgress, silent
 from distill.train.losses.base import JudgedGroup, Method
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 OUTCOMES = tuple(Outcome)
 ROWS_AT_ONCE = 64
 COLUMNS = (
-    "id", "kept", "prompt", "prompt_format", "prompt_text", "prompt_ids", "prompt_opens_think", "source", "question", "options",
-    "completions", "completion_ids", "finish_reasons", "tokenizer_fingerprint", "outcomes", "rewards", "advantages",
+    "id", "kept", "source", "question", "options", "prompt", "prompt_format", "prompt_text", "prompt_ids",
+    "prompt_opens_think", "completions", "completion_ids", "finish_reasons", "tokenizer_fingerprint", "outcomes",
+    "rewards", "advantages",
 )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ class TrainData:
         """Prompt and completions of a group, as views."""
         prompt_start, prompt_end = self.prompt_starts[group : group + 2]
         starts = self.completion_starts[self.group_starts[group] : self.group_starts[group + 1] + 1]
-        completions = [self.completion_ids[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        completions = [self.completion_ids[a:b] for a, b in pairwise(starts)]
         return GroupTokens(self.prompt_ids[prompt_start:prompt_end], completions)
 
     def judged(self, group: int) -> JudgedGroup:
@@ -105,7 +108,11 @@ class TrainData:
             tuple((starts[1:] - starts[:-1]).tolist()),
         )
 
-    def fingerprint(self) -> str:
+    def largest_id(self) -> int:
+        """The largest token id of all prompts and completions."""
+        return int(max(self.prompt_ids.max(), self.completion_ids.max()))
+
+    def digest(self) -> str:
         """A short hash of what is learnt: completions, advantages, outcomes and the groups' ids.
 
         Prompts are left out. They follow from the dataset and the recipe, and a chat template may print
@@ -141,7 +148,8 @@ def open_dataset(path: Path) -> Dataset:
     if not ((folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()):
         raise DistillError(f"'{path}' {_what_it_is(path)}", hint="name the folder that 'distill curate' wrote")
     dataset: Any = load_from_disk(str(folder))
-    check_dataset(dataset.column_names, dataset.unique("schema_version"), f"'{path}'")
+    versions = dataset.unique("schema_version") if "schema_version" in dataset.column_names else []
+    check_dataset(dataset.column_names, versions, f"'{path}'")
     return dataset
 
 
@@ -161,7 +169,13 @@ def _what_it_is(path: Path) -> str:
     return f"is not a curated dataset; it holds {', '.join(names) or 'nothing'}"
 
 
-def read_training_data(dataset: Dataset, config: TrainConfig, encoder: StudentEncoder, method: Method) -> TrainData:
+def read_training_data(
+    dataset: Dataset,
+    config: TrainConfig,
+    encoder: StudentEncoder,
+    method: Method,
+    progress: ReportProgress = silent,
+) -> TrainData:
     """The groups of a dataset that a method trains on.
 
     In this order: groups that curation kept; their first ``completions_per_group`` completions, with
@@ -173,6 +187,7 @@ def read_training_data(dataset: Dataset, config: TrainConfig, encoder: StudentEn
     """
     counts, rows = DataCounts(), _Rows()
     for row in _iterate(dataset):
+        progress("read", 1, len(dataset))
         counts.groups_in_dataset += 1
         if not row["kept"]:
             counts.groups_not_kept += 1
@@ -227,7 +242,8 @@ def _add_group(
             raise _nothing_to_learn(row["id"], fitting[i], len(encoded.prompt_ids), config)
         counts.completions_truncated += len(completions[i]) > room
         rows.completions.append(completions[i][: judged.completion_lengths[i]])
-        rows.advantages.append(judged.advantages[i] if judged.advantages[i] is not None else math.nan)
+        advantage = judged.advantages[i]
+        rows.advantages.append(math.nan if advantage is None else advantage)
         rows.outcomes.append(OUTCOMES.index(judged.outcomes[i]))
     rows.ids.append(row["id"])
     rows.prompts.append(encoded.prompt_ids)

@@ -20,7 +20,7 @@ from distill.config import PromptConfig
 from distill.errors import DistillError
 from distill.models import end_token_ids, tokenizer_fingerprint
 from distill.prompts import build_prompt, check_template
-from distill.records import Problem, Prompt
+from distill.records import Problem, Prompt, PromptFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class EncodedGroup:
 
 
 class StudentEncoder:
-    """Holds what does not change from row to row: the tokenizer, its fingerprint and end tokens, the recipe's prompt."""
+    """Knows what does not change from row to row: the tokenizer with its end tokens, the recipe's prompt."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: PromptConfig) -> None:
         if prompt.template is not None:
@@ -58,7 +58,7 @@ class StudentEncoder:
         self._fingerprint = tokenizer_fingerprint(tokenizer)
         self._end_ids = end_token_ids(tokenizer)
         self._end_id = int(tokenizer.eos_token_id)
-        self._templates: dict[str, CardPrompt] = {}
+        self._cards: dict[str, CardPrompt] = {}
 
     def encode(self, row: dict[str, Any], num_completions: int) -> EncodedGroup:
         """The prompt and the first ``num_completions`` completions of a row, the latter with their end tokens.
@@ -105,39 +105,37 @@ class StudentEncoder:
         The stored messages, unless the recipe asks for another format or template: then the question in
         the recipe's template or, when it names none, in the one of the data card that evaluation uses.
         """
-        system, user = _stored_messages(row)
         prompt_format = self._prompt.format or row["prompt_format"]
         if self._prompt.template is None and prompt_format == row["prompt_format"]:
-            problem, template = Problem(row["id"], user, ""), "{question}"
+            problem, template = Problem(row["id"], _stored_question(row), ""), "{question}"
         else:
             problem = Problem(row["id"], row["question"], "", options=tuple(row["options"]))
-            card = self._card_prompt(row["source"])
-            usual = card.plain_template if prompt_format == "plain" else card.template
-            template = self._prompt.template or usual
-        system = system if self._prompt.system is None else self._prompt.system
+            template = self._prompt.template or self._card_template(row["source"], prompt_format)
+        system = self._prompt.system
+        if system is None:
+            system = "\n\n".join(message["content"] for message in row["prompt"] if message["role"] == "system")
         return build_prompt(
             problem, PromptConfig(format=prompt_format, system=system, template=template), self._tokenizer
         )
 
-    def _card_prompt(self, source: str) -> CardPrompt:
-        """The prompt section of the card that a row comes from; the usual one for a source without a card."""
-        if source not in self._templates:
-            self._templates[source] = load_card(source).prompt if source in card_names() else CardPrompt()
-        return self._templates[source]
+    def _card_template(self, source: str, prompt_format: PromptFormat) -> str:
+        """The template of the card that a row comes from; the usual one for a source without a card."""
+        if source not in self._cards:
+            self._cards[source] = load_card(source).prompt if source in card_names() else CardPrompt()
+        card = self._cards[source]
+        return card.plain_template if prompt_format == "plain" else card.template
 
 
-def _stored_messages(row: dict[str, Any]) -> tuple[str, str]:
-    """System text (may be empty) and user text of a row's prompt."""
-    messages = row["prompt"]
-    system = messages[0]["content"] if messages and messages[0]["role"] == "system" else ""
-    others = messages[1:] if system else messages
-    if [message["role"] for message in others] != ["user"]:
+def _stored_question(row: dict[str, Any]) -> str:
+    """The text of a row's user message."""
+    users = [message["content"] for message in row["prompt"] if message["role"] != "system"]
+    if len(users) != 1:
         raise DistillError(
-            f"group '{row['id']}' has a prompt of roles '{', '.join(message['role'] for message in messages)}', "
+            f"group '{row['id']}' has a prompt of roles '{', '.join(message['role'] for message in row['prompt'])}', "
             "expected one user message, at most after a system message",
-            hint="set train.prompt.template to build the prompt from the question",
+            hint="set prompt.template to build the prompt from the question",
         )
-    return system, others[0]["content"]
+    return str(users[0])
 
 
 def _move_think(text: str, was_opened: bool, opened: bool) -> str:

@@ -13,7 +13,7 @@ TOKEN = re.compile(r"\\(?:boxed|fbox)\s*\{|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
 # All that may stand between two boxes that state the parts of one answer: punctuation and spacing,
 # 'and', 'or', \text{...}, a name before an equals sign, and at most one word ('\boxed{1} papers and').
 BETWEEN = re.compile(
-    r"(?:[\s,;.$&~]|\\[\s,;:!()\[\]]|\\q?quad|\\text\w*\{[^{}]{0,40}\}|\b(?:and|or)\b|\\?[A-Za-z]\w{0,9}(?:_\{\w{1,5}\})?(?:\(\w\))?\s*=)*"
+    r"(?:[\s,;.$&~+]|\\[\s,;:!()\[\]]|\\q?quad|\\text\w*\{[^{}]{0,40}\}|\b(?:and|or)\b|\\?[A-Za-z]\w{0,9}(?:_\{\w{1,5}\})?(?:\(\w\))?\s*=)*"
 )
 ONE_WORD = re.compile(r"[\s,;.$]*[A-Za-z]{3,}\s*(?:and|or|,)\s*")
 MAX_BETWEEN = 120  # characters between two boxes of one answer
@@ -69,6 +69,7 @@ def last_run(text: str, boxes: Sequence[Box]) -> list[Box]:
 
 
 def _joins(between: str) -> bool:
+    between = between.rstrip("\\")  # of a box written with two backslashes
     if len(between) > MAX_BETWEEN:
         return False
     return bool(BETWEEN.fullmatch(between) or ONE_WORD.fullmatch(between))

@@ -24,6 +24,7 @@ THINK, END_THINK, ANSWER, END_ANSWER = "<think>", "</think>", "<answer>", "</ans
 TEMPLATE_TOKEN = re.compile(
     r"<\|[A-Za-z_0-9]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<eos>"
 )
+LEADING_TOKENS = re.compile(rf"\A(?:\s*(?:{TEMPLATE_TOKEN.pattern})(?:assistant(?=\s))?)+")
 OWN_PROBLEM = re.compile(r"^[ \t]*\**(?:Question|Problem|Q)(?: \d{1,4})?\**:", re.MULTILINE)
 
 
@@ -55,15 +56,16 @@ def answer_region(text: str, *, finish_reason: FinishReason = "stop", think_open
     'truncated'
     """
     reached_limit = finish_reason == "length"
-    after, is_open = _after_thinking(text, think_opened)
+    rest, is_open = _after_thinking(text, think_opened)
     if is_open:
         inside = _last_answer(text[max(text.rfind(THINK), 0) :])
         if inside is None:
             return Region(no_answer="truncated" if reached_limit else "think_unclosed")
         return _inside_answer(inside, cut=False)
-    rest = _cut(after)
-    is_cut = len(rest) < len(after)
-    rest = rest[-MAX_REGION_CHARACTERS:]
+    rest = LEADING_TOKENS.sub("", rest)
+    end = _end_of_own_text(rest)
+    is_cut = end < len(rest)
+    rest = rest[max(0, end - MAX_REGION_CHARACTERS) : end]
     inside = _last_answer(rest)
     if inside is not None:
         return _inside_answer(inside, cut=is_cut)
@@ -74,24 +76,22 @@ def answer_region(text: str, *, finish_reason: FinishReason = "stop", think_open
 
 def _after_thinking(text: str, think_opened: bool) -> tuple[str, bool]:
     """What follows the last </think>, and whether a thinking block is still open there."""
-    before, end, after = text.rpartition(END_THINK)
+    _, end, after = text.rpartition(END_THINK)
     if end:
         return after, THINK in after
     return after, think_opened or THINK in after
 
 
-def _cut(text: str) -> str:
-    start = len(text) - len(text.lstrip())
-    while (token := TEMPLATE_TOKEN.match(text, start)) is not None:
-        start = token.end()  # a completion may begin with one
-    found = TEMPLATE_TOKEN.search(text, start)
-    if found is not None:
-        text = text[: found.start()]
-    for problem in OWN_PROBLEM.finditer(text):
+def _end_of_own_text(text: str) -> int:
+    """Where the first template token or self-written problem begins, else the end of the text."""
+    found = TEMPLATE_TOKEN.search(text)
+    end = found.start() if found else len(text)
+    start = 0
+    for problem in OWN_PROBLEM.finditer(text, 0, end):
         if text[start : problem.start()].strip():
-            return text[: problem.start()]
-        start = problem.end()  # not at the very start: there it repeats the question it answers
-    return text
+            return problem.start()
+        start = problem.end()  # not at the very start: there it repeats the question that it answers
+    return end
 
 
 def _last_answer(text: str) -> str | None:

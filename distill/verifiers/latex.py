@@ -14,13 +14,18 @@ from distill.verifiers.boxes import complete_boxes
 DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 MINUS_SIGNS = str.maketrans(dict.fromkeys("\u2012\u2013\u2212\ufe63\uff0d", "-"))
 
+# Text that went through a JSON encoder once too often; before a command only, since '\\\\' also ends a matrix row.
+DOUBLED = re.compile(
+    r"(?<!\\)\\\\(?=(?:[dtc]?frac|left|right|sqrt|pi|text|cdot|times|leq?|geq?|infty|begin|end|pm|cup|circ|math\w+)(?![A-Za-z]))"
+)
 SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])")
 FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 SHORT_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
-NARROW_SPACES = re.compile(r"\\!\s*")
-WIDE_SPACES = re.compile(r"\\[,;: ]|~|\\q?quad(?![A-Za-z])|[\u00a0\u2009\u202f]")
-MATHS_MODE = re.compile(r"\\[()\[\]]|(?<!\\)\$")
-SPACES = re.compile(r"(?<=\d)\s+(?=\d)|(\s+)")
+NARROW_SPACES = re.compile(r"(?<!\\)\\!\s*")
+WIDE_SPACES = re.compile(r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])|[\u00a0\u2009\u202f]")
+MATHS_MODE = re.compile(r"(?<!\\)(?:\\[()\[\]]|\$)")
+# '2 1/2' is not '21/2', and '32, 349' is two numbers where '32,349' is one.
+SPACES = re.compile(r"(?:(?<=\d)\s+(?=\d)|(?<=\d,)\s+(?=\d{3}(?!\d)))|(\s+)")
 
 # What a reader sees and the engine does not know.
 SYMBOLS = {
@@ -30,6 +35,10 @@ SYMBOLS = {
     "α": r"\alpha ", "β": r"\beta ", "θ": r"\theta ", r"\varnothing": r"\emptyset ",
 }  # fmt: skip
 SYMBOL = re.compile("|".join(re.escape(symbol) for symbol in SYMBOLS))
+# The engine takes upright letters at the end of a formula for a unit and drops them.
+UPRIGHT_LETTER = re.compile(
+    r"\\(?:mathrm|mathit|mathbf|text|operatorname)\s*(?:\{\s*([A-Za-z])\s*\}|([A-Za-z])(?![A-Za-z]))"
+)
 ROOT_SIGN = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
 GROUPED_DIGITS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d.])")
@@ -39,8 +48,8 @@ NUMBER_TIMES = re.compile(r"(?<![\w.\\}])(\d+)\s*(?=\(\s*\d+\s*\))")
 def unwrap(text: str) -> str:
     r"""Without the maths delimiters, boxes and bold signs around the whole of it, and one final full stop.
 
-    >>> unwrap(r" $\boxed{5}$. "), unwrap("**7**"), unwrap(r"$3$ or $4$"), unwrap(r"1,\ 2.")
-    ('5', '7', '$3$ or $4$', '1,\\ 2')
+    >>> unwrap(r" $\boxed{5}$. "), unwrap("**7**"), unwrap(r"$3$ or $4$"), unwrap(r"{1,2}.")
+    ('5', '7', '$3$ or $4$', '1,2')
     """
     text = text.strip()
     if text.endswith(".") and not text.endswith(".."):
@@ -51,14 +60,16 @@ def unwrap(text: str) -> str:
 
 
 def _inside(text: str) -> str | None:
-    if not text or text[0] not in "$\\*`":
+    if not text or text[0] not in "$\\*`{":
         return None
+    if text[0] == "{":
+        return text[1:-1] if text[-1] == "}" and text[-2:-1] != "\\" and is_balanced(text[1:-1], len(text)) else None
     for opening, closing in DELIMITERS:
         if len(text) >= len(opening + closing) and text.startswith(opening) and text.endswith(closing):
             inner = text[len(opening) : -len(closing)]
             if opening not in inner.replace(r"\$", "") and closing not in inner and not inner.endswith("\\"):
                 return inner
-    if text.endswith("}"):
+    if text.startswith("\\") and text.endswith("}"):
         boxes = complete_boxes(text)
         if len(boxes) == 1 and boxes[0].end == len(text) and not text[: boxes[0].start].strip("\\"):
             return boxes[0].content
@@ -73,6 +84,7 @@ def spaced(text: str) -> str:
     """
     text = unwrap(text).translate(MINUS_SIGNS)
     if "\\" in text or "$" in text or "~" in text:
+        text = DOUBLED.sub(r"\\", text)
         text = WIDE_SPACES.sub(" ", NARROW_SPACES.sub("", SIZES.sub("", text)))
         text = SHORT_FRACTION.sub(_braced_fraction, FRACTIONS.sub(r"\\frac", text))
         text = MATHS_MODE.sub("", text)
@@ -86,15 +98,15 @@ def _braced_fraction(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def canonical(text: str) -> str:
-    r"""As ``spaced``, without spaces except between digits: ``2 1/2`` is not ``21/2``.
+    r"""As ``spaced``, without the spaces that mean nothing.
 
-    >>> canonical(r"$ x = -\tfrac12 $."), canonical("2 1/2"), canonical("{1 , 2}")
-    ('x=-\\frac{1}{2}', '2 1/2', '{1,2}')
+    >>> canonical(r"$ x = -\tfrac12 $."), canonical("2 1/2"), canonical("{1 , 2}"), canonical("32, 349")
+    ('x=-\\frac{1}{2}', '2 1/2', '1,2', '32, 349')
     """
-    return SPACES.sub(_space_between_digits, spaced(text))
+    return SPACES.sub(_kept_space, spaced(text))
 
 
-def _space_between_digits(match: re.Match[str]) -> str:
+def _kept_space(match: re.Match[str]) -> str:
     return "" if match[1] else " "
 
 
@@ -106,6 +118,7 @@ def for_engine(text: str) -> str:
     """
     text = SYMBOL.sub(lambda match: SYMBOLS[match.group()], spaced(text))
     text = ROOT_SIGN.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
+    text = UPRIGHT_LETTER.sub(lambda match: match[1] or match[2], text)
     text = PLAIN_ROOT.sub(r"\\sqrt{\1}", text)
     text = GROUPED_DIGITS.sub(lambda match: match.group().replace(" ", ""), text)
     return NUMBER_TIMES.sub(r"\1\\cdot ", text)
@@ -125,6 +138,12 @@ def is_balanced(text: str, max_depth: int) -> bool:
     return depth == 0
 
 
+SEPARATOR = re.compile(
+    r"\\text\w*\{\s*,?\s*(?:and|or)\s*\}|\\\\|\\?[\[({]|\\?[\])}]|[,;]"
+    r"|(?<=[\d)}])(?:and|or)|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+)
+
+
 def split_parts(text: str) -> tuple[str, ...]:
     r"""The parts of a list: split at commas, semicolons, 'and' and 'or' that stand in no bracket.
 
@@ -132,9 +151,7 @@ def split_parts(text: str) -> tuple[str, ...]:
     (('(1,2)', '3', 'x=\\{4,5\\}'), ('1', '234'))
     """
     parts, depth, start = [], 0, 0
-    for token in re.finditer(
-        r"\\text\w*\{\s*,?\s*(?:and|or)\s*\}|\\\\|\\?[\[({]|\\?[\])}]|[,;]|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])", text
-    ):
+    for token in SEPARATOR.finditer(text):
         symbol = token.group()
         if symbol[-1] in "[({":
             depth += 1

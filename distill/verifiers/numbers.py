@@ -51,14 +51,14 @@ def read_number(text: str) -> Number | None:
     """
     if SIMPLE.fullmatch(text):
         return Number(Fraction(int(text)))
-    if len(text) > 2 * MAX_DIGITS:
-        return None
-    match = NUMBER.fullmatch(text)
+    match = NUMBER.fullmatch(text) if len(text) <= MAX_DIGITS else None
     return number_of(match) if match else None
 
 
 def number_of(match: re.Match[str]) -> Number | None:
-    """The number that ``NUMBER`` matched, or None for an empty match, a zero denominator or an extreme exponent."""
+    """The number that ``NUMBER`` matched; None for nothing, too many digits, a zero below, an extreme power."""
+    if match.end() - match.start() > MAX_DIGITS:
+        return None
     groups = match.groupdict()
     over, under = groups["over"] or groups["over_plain"], groups["under"] or groups["under_plain"]
     if over is not None:

@@ -8,12 +8,15 @@ from fractions import Fraction
 from functools import lru_cache
 
 from distill.verifiers.latex import spaced
-from distill.verifiers.numbers import NUMBER, Number, number_of
+from distill.verifiers.numbers import NUMBER, Number, number_of, same_number
 
 CURRENCY = re.compile(r"(?P<sign>[+-]?) ?(?P<mark>\\?\$|US ?\\?\$|€|£|¥|₹|USD |EUR |Rs\.? ?)? ?")
 PERCENT = re.compile(r"\\?%|(?:percent|pct|percentage|per cent)\b", re.IGNORECASE)
 WRAPPER = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|rm|hbox)\s*\{([^{}]*)\}")
-UNIT_TEXT = re.compile(r"[A-Za-z][A-Za-z'’/. -]*(?:\^ ?\{?\d\}?|[²³])?|\\?\$|[€£¥₹]|°[CF]?|\^ ?\{? ?\\circ ?\}? ?[CF]?")
+UNIT_TEXT = re.compile(
+    r"\\?[\"″]|[A-Za-z][A-Za-z'’/. -]*(?:\^ ?\{?\d\}?|[²³])?|\\?\$|[€£¥₹]|°[CF]?|\^ ?\{? ?\\circ ?\}? ?[CF]?"
+)
+HYPHEN = re.compile(r"^\s*-(?=[A-Za-z])")
 EXPONENT = re.compile(r"\^ ?\{?(\d)\}?")
 HEDGE = re.compile(
     r"\b(?:or|and|not|no|never|nor|neither|cannot|unless|except|between|versus|vs"
@@ -21,15 +24,16 @@ HEDGE = re.compile(
     re.IGNORECASE,
 )
 ANY_NUMBER = re.compile(rf"(?<![\w.,/\\^]){NUMBER.pattern}(?![\w/])")
+MAX_CHARACTERS = 1_000
 MAX_UNIT_WORDS = 3
 MAX_SENTENCE_WORDS = 20
 
-SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 UNITS = {
     alias: names.split()[0]
     for names in (
         "m meter metre", "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre",
-        "in inch inches", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram kilo", "mg milligram",
+        "in inch inches \" ″", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram kilo", "mg milligram",
         "lb pound lbs", "oz ounce", "ton tonne", "l liter litre", "ml milliliter millilitre", "gal gallon",
         "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr", "ms millisecond",
         "dollar usd $ buck", "cent", "euro eur €", "£ gbp", "degree deg °", "radian rad", "mph", "kmh",
@@ -37,6 +41,14 @@ UNITS = {
     )
     for alias in names.split()
 }  # fmt: skip
+NOT_UNITS = re.compile(
+    r"\b(?:squared|cubed|plus|minus|times|choose|mod|modulo|pi|sqrt|sin|cos|tan|log|ln|divided|multiplied|factorial"
+    r"|half|halves|thirds?|quarters?)\b",
+    re.IGNORECASE,
+)
+IN_WORDS = re.compile(
+    r"\b(?:root|power|cube|twice|double|triple|times|inverse|reciprocal|hundred|thousand|million)", re.I
+)
 SHORT_UNITS = {alias for alias in UNITS if len(alias) < 3 and alias.isalpha()}
 
 
@@ -60,6 +72,8 @@ def read_quantity(text: str) -> Quantity | None:
     >>> read_quantity(r"28\%").percent, read_quantity("18 per day").unit, read_quantity("5x"), read_quantity("3 or 4")
     (True, 'per day', None, None)
     """
+    if len(text) > MAX_CHARACTERS:
+        return None
     text = spaced(text)
     currency = CURRENCY.match(text)
     start = currency.end() if currency else 0
@@ -80,8 +94,8 @@ def read_quantity(text: str) -> Quantity | None:
 
 def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
     """The quantity with the unit that the text after its number names; None when that text is no unit."""
-    is_apart = rest.startswith((" ", "\\", "^", "°", "$", "€", "£", "¥", "-"))
-    rest = WRAPPER.sub(r" \1", rest).strip(" -")
+    is_apart = rest.startswith((" ", "\\", "^", "°", "$", "€", "£", "¥", "-", '"', "″"))
+    rest = HYPHEN.sub("", WRAPPER.sub(r" \1", rest)).strip()
     percent = PERCENT.match(rest)
     if percent:
         quantity, rest = replace(quantity, percent=True), rest[percent.end() :].strip()
@@ -91,7 +105,7 @@ def _with_unit(quantity: Quantity, rest: str) -> Quantity | None:
     if words[0].lower() in SCALES:
         scaled = Fraction(SCALES[words[0].lower()]) * quantity.number.value
         return _with_unit(replace(quantity, number=replace(quantity.number, value=scaled)), " " + " ".join(words[1:]))
-    if len(words) > MAX_UNIT_WORDS or HEDGE.search(rest) or not UNIT_TEXT.fullmatch(rest):
+    if len(words) > MAX_UNIT_WORDS or not UNIT_TEXT.fullmatch(rest) or HEDGE.search(rest) or NOT_UNITS.search(rest):
         return None
     name, known = _unit_name(rest)
     is_word = is_apart and len(re.sub(r"[^A-Za-z]", "", rest)) >= 3
@@ -131,8 +145,12 @@ def read_sentence(text: str) -> Quantity | None:
     >>> read_sentence("120 feet in 40 seconds"), read_sentence("less than 5 apples"), read_sentence("x + 5")
     (None, None, None)
     """
+    if len(text) > MAX_CHARACTERS:
+        return None
     text = WRAPPER.sub(r" \1", spaced(text))
-    if len(text.split()) > MAX_SENTENCE_WORDS or HEDGE.search(text) or not re.search(r"[A-Za-z]{3}", text):
+    if len(text.split()) > MAX_SENTENCE_WORDS or not re.search(r"[A-Za-z]{3}", text):
+        return None
+    if HEDGE.search(text) or NOT_UNITS.search(text) or IN_WORDS.search(text):
         return None
     matches = [match for match in ANY_NUMBER.finditer(text) if match.group() and number_of(match)]
     if len(matches) != 1 or len(re.findall(r"\d+", text)) != len(re.findall(r"\d+", matches[0].group())):
@@ -145,3 +163,31 @@ def read_sentence(text: str) -> Quantity | None:
         return None
     negative = re.search(r"(?:^|\s)-\s*\\?[$€£¥₹]\s*$", before)
     return Quantity(replace(number, value=-number.value) if negative else number, percent=bool(percent))
+
+
+def same_quantity(gold: Quantity, answer: Quantity, *, strict_percent: bool = False) -> tuple[bool | None, str]:
+    r"""Whether two quantities are equal (None where rounding may tell), and a note or the guard that refuses.
+
+    >>> dollars, plain, percent = read_quantity("18 dollars"), read_quantity("18"), read_quantity(r"18\%")
+    >>> same_quantity(plain, dollars), same_quantity(plain, percent), same_quantity(plain, percent, strict_percent=True)
+    ((True, 'unit_omitted'), (True, 'percent_omitted'), (False, ''))
+    >>> same_quantity(read_quantity("5 cm"), read_quantity("5 m"))
+    (False, 'guard:unit')
+    """
+    same = same_number(gold.number, answer.number)
+    if gold.percent != answer.percent:
+        if gold.unit or answer.unit:
+            return False, "guard:unit"
+        first, second = (_as_share(quantity) if quantity.percent else quantity.number for quantity in (gold, answer))
+        if same_number(first, second):
+            return True, ""
+        return (False, "") if strict_percent else (same, "percent_omitted")
+    if gold.unit == answer.unit:
+        return same, ""
+    if not (gold.unit and answer.unit):
+        return same, "unit_omitted"
+    return (False, "guard:unit") if gold.known and answer.known else (same, "unit_differs")
+
+
+def _as_share(quantity: Quantity) -> Number:
+    return Number(quantity.number.value / 100, has_point=True)

@@ -1,0 +1,161 @@
+"""The settings of each stage: everything in a recipe that changes the stage's bytes, resolved, and nothing else.
+
+Not among them: the limit (a run may grow), devices, window sizes, the paths that local data lie at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from distill.config import CurateConfig, PromptConfig
+from distill.curate.fingerprints import file_fingerprint, folder_fingerprint
+from distill.models import resolve_model
+from distill.problems import ProblemSource
+from distill.registry import REGISTRY
+from distill.schema import SCHEMA_VERSION
+
+# What a card says that is resolved elsewhere, or is only for people.
+CARD_FIELDS_WITHOUT_EFFECT = {
+    "title", "licence", "roles", "homepage", "checked", "default_splits", "splits", "verifier", "prompt", "hub", "body",
+}  # fmt: skip
+
+
+def stage_settings(config: CurateConfig, source: ProblemSource, prompt: PromptConfig) -> dict[str, Any]:
+    """Settings of the stages 'completions', 'scores' and 'entropies'; None for a stage that is left out.
+
+    Args:
+        source: the problems, as ``read_problems`` opened them.
+        prompt: as ``resolve_prompt`` returns it.
+    """
+    return {
+        "completions": {
+            "schema_version": SCHEMA_VERSION,
+            "source": source_settings(source),
+            "prompt": prompt.model_dump(mode="json"),
+            **_teacher_settings(config),
+        },
+        "scores": _score_settings(config, _markers(config, source)),
+        "entropies": _entropy_settings(config),
+    }
+
+
+def rescoring_settings(config: CurateConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run whose completions stay and are scored by this recipe.
+
+    Args:
+        settings: the run's so far; markers that came from the card are taken from them.
+    """
+    known = settings["scores"]["verifier"]["markers"]
+    return {
+        **settings,
+        "scores": _score_settings(config, known if config.verifier.markers is None else config.verifier.markers),
+        "entropies": _entropy_settings(config),
+    }
+
+
+def about(source: ProblemSource) -> dict[str, str]:
+    """What people want to know of a run's source, and no stage depends on."""
+    card = source.card
+    return {"source": card.name, "split": source.split, "title": card.title, "licence": card.licence}
+
+
+def source_settings(source: ProblemSource) -> dict[str, Any]:
+    """What the problems of a source depend on: its data, and how a card reads them."""
+    card, split = source.card, source.card.splits[source.split]
+    return {
+        **card.model_dump(mode="json", exclude=CARD_FIELDS_WITHOUT_EFFECT),
+        "columns": source.mapping.columns.model_dump(mode="json"),
+        "answer_after": source.mapping.answer_after,
+        "marker_needed": source.mapping.marker_needed,
+        "split": {"name": source.split, **split.model_dump(mode="json", exclude={"size"})},
+        "data": _data_settings(source),
+    }
+
+
+def _markers(config: CurateConfig, source: ProblemSource) -> tuple[str, ...]:
+    """Texts after which completions state their answer: the recipe's word, else the card's."""
+    return source.card.verifier.markers if config.verifier.markers is None else config.verifier.markers
+
+
+def _data_settings(source: ProblemSource) -> Any:
+    if source.path is not None:
+        return file_fingerprint(source.path)
+    if source.card.generator is not None:
+        return {"generator": source.card.generator, "code": _code(source.card.generator)}
+    return source.card.hub.model_dump(mode="json") if source.card.hub is not None else None
+
+
+def _teacher_settings(config: CurateConfig) -> dict[str, Any]:
+    if config.teacher.backend == "recorded":
+        return {
+            "teacher": {"backend": "recorded", "model": config.teacher.model},
+            "recorded": _recorded_settings(config),
+        }
+    return {
+        "teacher": {
+            "backend": config.teacher.backend,
+            "code": None if config.teacher.backend in REGISTRY["backends"] else _code(config.teacher.backend),
+            "model": config.teacher.model,
+            "weights": _weights(config.teacher.model),
+            "dtype": config.teacher.dtype,
+        },
+        "sampling": config.sampling.model_dump(mode="json"),
+        "seed": config.seed,
+        "inline_entropies": config.entropies.mode in ("auto", "inline"),
+    }
+
+
+def _recorded_settings(config: CurateConfig) -> dict[str, Any]:
+    recorded = config.recorded
+    path = Path(recorded.path or "").expanduser()
+    return {
+        **recorded.model_dump(mode="json", exclude={"path"}),
+        "num_completions": config.sampling.num_completions,
+        "name": path.name.partition(".")[0],  # the label of a teacher that has no other
+        "data": file_fingerprint(path) if path.is_file() else None,  # the backend says that it is missing
+        "tokenizer_files": _weights(recorded.tokenizer) if recorded.tokenizer else None,
+    }
+
+
+def _score_settings(config: CurateConfig, markers: Sequence[str]) -> dict[str, Any]:
+    parts = {("verifiers", config.verifier.kind or ""), *(("filters", name) for name in config.filters)}
+    parts |= {("rewards", part.function or name) for name, part in config.rewards.parts.items()}
+    return {
+        "verifier": {
+            "kind": config.verifier.kind,
+            "markers": list(markers),
+            "timeout_seconds": config.verifier.timeout_seconds,
+        },
+        "rewards": config.rewards.model_dump(mode="json"),
+        "advantages": config.advantages.model_dump(mode="json"),
+        "filters": list(config.filters),
+        "code": {name: _code(name) for kind, name in sorted(parts) if name and name not in REGISTRY[kind]},
+    }
+
+
+def _entropy_settings(config: CurateConfig) -> dict[str, Any] | None:
+    if config.entropies.mode != "prefill":
+        return None
+    model = config.entropies.model or config.teacher.model
+    return {"model": model, "weights": _weights(model), "dtype": config.teacher.dtype}
+
+
+def _weights(model: str) -> str | None:
+    """Fingerprint of a model's folder; None for the Hub, where the name has to tell."""
+    folder = Path(resolve_model(model)).expanduser()
+    return folder_fingerprint(folder) if folder.is_dir() else None
+
+
+def _code(target: str) -> str | None:
+    """Fingerprint of the file of a user's 'pkg.module:attribute'; ours change with distill's version."""
+    module = target.partition(":")[0]
+    if module.split(".")[0] == "distill":
+        return None
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # whoever loads the part says so
+        return None
+    return file_fingerprint(Path(spec.origin)) if spec is not None and spec.origin else None

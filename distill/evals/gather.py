@@ -1,0 +1,83 @@
+"""Reports gathered into runs: one model under the same settings, on any number of benchmarks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distill.cards import USUAL_SPLIT
+from distill.errors import DistillError
+from distill.evals.report import Report, find_reports, read_report
+from distill.registry import did_you_mean
+
+
+@dataclass(slots=True)
+class Run:
+    """One model's reports, while they are gathered."""
+
+    label: str
+    model: str
+    key: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    """By benchmark."""
+    sources: set[str] = field(default_factory=set)
+    """Paths that the caller named and that held one of these reports."""
+
+
+def gather_runs(sources: Sequence[Report | Path | str]) -> list[Run]:
+    """Gather the reports of one model under the same settings; a second one on a benchmark begins another run."""
+    runs: list[Run] = []
+    for source in sources:
+        for report in [source] if isinstance(source, Report) else _read_all(Path(source)):
+            key = _run_key(report)
+            run = next((run for run in runs if run.key == key and report.name not in run.reports), None)
+            if run is None:
+                run = Run(report.label, report.model, key)
+                runs.append(run)
+            run.reports[report.name] = report
+            if not isinstance(source, Report):
+                run.sources.add(str(Path(source)))
+    _make_labels_distinct(runs)
+    return runs
+
+
+def _read_all(path: Path) -> list[Report]:
+    """The reports at a path; of a benchmark's splits the one that is read unless another is named comes first."""
+    reports = [read_report(found) for found in find_reports(path)]
+    usual = USUAL_SPLIT["benchmark"]
+    return sorted(reports, key=lambda report: (report.benchmark, report.split != usual, report.split))
+
+
+def _run_key(report: Report) -> str:
+    """The same for all benchmarks of one evaluation; the model's files tell a student trained again apart."""
+    of_benchmark = {"benchmark", "prompt", "verifier"}
+    settings = {key: value for key, value in report.settings.items() if key not in of_benchmark}
+    return json.dumps([report.label, report.model, settings], sort_keys=True)
+
+
+def _make_labels_distinct(runs: Sequence[Run]) -> None:
+    """Add the model to a label that several runs have, and a number where even that is the same."""
+    shared = {label for label, count in Counter(run.label for run in runs).items() if count > 1}
+    seen: Counter[str] = Counter()
+    for run in runs:
+        if run.label in shared and run.model != run.label:
+            run.label = f"{run.label} ({run.model})"
+        seen[run.label] += 1
+        if seen[run.label] > 1:
+            run.label = f"{run.label} #{seen[run.label]}"
+
+
+def find_run(runs: Sequence[Run], name: str) -> Run:
+    """The run that a label, a model or one of the caller's paths names."""
+    found = [run for run in runs if name in {run.label, run.model} or str(Path(name)) in run.sources]
+    if not found:
+        raise DistillError(f"no report is of '{name}'", hint=did_you_mean(name, [run.label for run in runs]))
+    if len(found) > 1:
+        raise DistillError(
+            f"'{name}' names {len(found)} of the compared models",
+            hint="say which: " + ", ".join(f"'{run.label}'" for run in found),
+        )
+    return found[0]

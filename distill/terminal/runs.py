@@ -1,0 +1,96 @@
+"""What a command that made something says at its end, and what a dry run would make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from distill.terminal.consoles import print_json, stderr, stdout
+from distill.terminal.evaluation import number, percent
+
+if TYPE_CHECKING:
+    from distill.curate.pipeline import CurateResult, RunPlan
+    from distill.train.report import TrainReport
+
+
+def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
+    """What 'distill curate --dry-run' found out without sampling."""
+    if as_json:
+        return print_json(plan)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("source", f"{plan.source}, split {plan.split}")
+    table.add_row("teacher", f"{plan.teacher} ({plan.backend})")
+    table.add_row("problems", f"{plan.problems:,}")
+    for reason, count in plan.rejected.items():
+        table.add_row("", f"[yellow]{count:,} left out: {escape(reason)}[/]")
+    if plan.prompt_tokens is not None:
+        quantiles = plan.prompt_tokens.quantiles
+        table.add_row("prompt tokens", f"{quantiles[0]:.0f} to {quantiles[100]:.0f}, median {quantiles[50]:.0f}")
+    if plan.completions is not None and plan.max_new_tokens is not None:
+        table.add_row("completions", f"{plan.completions:,}, at most {plan.max_new_tokens:,} tokens")
+    console = stdout()
+    console.print(table)
+    console.rule("the first prompt, as the teacher reads it", style="dim")
+    console.print(plan.first_prompt, markup=False)
+    return console.rule("nothing was sampled", style="dim")
+
+
+def show_curated(result: CurateResult, *, as_json: bool = False) -> None:
+    """What a curation run made; the dataset's folder goes to stdout."""
+    stats = result.stats
+    if as_json:
+        return print_json(result)
+    console = stderr()
+    correct = stats.outcomes["correct"] / stats.completions if stats.completions else 0.0
+    reward = f", reward mean {stats.rewards.mean:.2f}" if stats.rewards else ""
+    console.print(
+        f"[bold]{stats.groups:,} groups[/], {stats.completions:,} completions: "
+        f"{percent(correct)} correct{reward}; [bold]{stats.kept:,} groups kept[/]"
+    )
+    for reason, count in stats.dropped.items():
+        console.print(f"  {count:,} groups dropped: {reason} [dim](they stay in the data, flagged)[/]")
+    for reason, count in result.rejected.items():
+        console.print(
+            f"  [yellow]{count:,} problems left out: {escape(reason)}[/]  [dim]{result.run / 'problems.parquet'}[/]"
+        )
+    if result.unsampled:
+        console.print(f"  [yellow]{result.unsampled:,} problems have no group yet[/]; the same command asks again")
+    unverified = stats.outcomes["unverified"]
+    if unverified:
+        console.print(f"  [yellow]{unverified:,} completions could not be verified[/]; they have no reward")
+    console.print(f"[dim]look at it: distill inspect {result.run}[/]")
+    return stdout().print(str(result.dataset), soft_wrap=True)
+
+
+def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
+    """What a training run made; the student's folder goes to stdout."""
+    if as_json:
+        return print_json(report)
+    console = stderr()
+    table = Table(title=f"[bold]{escape(report.method)}[/] from {escape(report.model)}", title_justify="left")
+    for name in report.epochs[0]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for epoch in report.epochs:
+        table.add_row(*(f"{value:.0f}" if name == "epoch" else f"{value:.4f}" for name, value in epoch.items()))
+    console.print(table)
+    console.print(
+        f"{report.steps:,} steps, {report.tokens:,} supervised tokens, {report.tokens_per_second:,.0f} tokens/s, "
+        f"{number(report.cpu_seconds, 0)} CPU s, peak memory {report.peak_memory_bytes / 1e9:.1f} GB"
+    )
+    if report.skipped_steps:
+        console.print(f"[yellow]{report.skipped_steps} steps were skipped: loss or gradient was not finite[/]")
+    notes = {
+        "completions truncated, without an end token: longer than max_tokens": report.data.completions_truncated,
+        "completions left out: longer than max_tokens": report.data.completions_overlong,
+        "groups left out: no correct completion among the first": report.data.groups_without_correct,
+        "groups rendered again for the student's own tokenizer": report.data.groups_encoded_again,
+    }
+    for note, count in notes.items():
+        if count:
+            console.print(f"[yellow]{count:,} {note}[/]")
+    metrics = Path(report.student).parent / "metrics.jsonl"
+    console.print(f"[dim]metrics of every step: {metrics}[/]")
+    return stdout().print(report.student, soft_wrap=True)

@@ -1,0 +1,163 @@
+"""The training loop: plan, forward, loss, step; every step one line of metrics, every epoch a checkpoint.
+
+A step is a fixed list of groups whose loss is normalised by the step's own numbers, so micro-batches,
+which only follow the token budget, change nothing but memory. Nothing random survives a step: dropout
+is seeded by (seed, step). Together with the optimizer's state that makes a resumed run equal to one
+that was never interrupted, on the CPU bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from distill.config import ResumePolicy, TrainConfig
+from distill.errors import DistillError
+from distill.models import load_tokenizer
+from distill.registry import load
+from distill.train import ReportProgress, silent
+from distill.train.checkpoint import load_checkpoint, save_checkpoint, sync_folder
+from distill.train.data import TrainData, open_dataset, read_training_data
+from distill.train.encode import StudentEncoder
+from distill.train.losses.base import Method
+from distill.train.report import (
+    METRICS_FILE,
+    REPORT_FILE,
+    STUDENT_REPORT_FILE,
+    TrainReport,
+    epoch_means,
+    keep_metrics_until,
+    library_versions,
+    read_metrics,
+    read_report,
+)
+from distill.train.run_folder import (
+    CHECKPOINTS,
+    STUDENT,
+    decisive_settings,
+    hold_folder,
+    is_finished,
+    open_run,
+    resume_point,
+)
+from distill.train.student import Student, check_vocabulary, load_student, save_student
+from distill.train.trainer import Trainer
+
+OnEpochEnd = Callable[[int, Student], None]
+
+
+def train_student(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: ResumePolicy = "if-possible",
+    progress: ReportProgress = silent,
+    on_epoch_end: OnEpochEnd | None = None,
+) -> TrainReport:
+    """Train a student on a curated dataset and leave it in ``out / "student"``.
+
+    Args:
+        out: the run's folder. One that holds the same run is continued, or its report returned when it
+            is finished, as ``resume`` allows.
+        resume: 'never' wants an empty folder, 'always' one that holds a run, 'if-possible' takes either.
+        progress: called as ``progress(stage, advance, total)``; the stages are 'read', counted in groups of the
+            dataset, and 'train', counted in optimizer steps.
+        on_epoch_end: called as ``on_epoch_end(epoch, student)`` after the checkpoint of an epoch, counted
+            from 1; the model is in eval mode meanwhile. Not repeated for epochs before a resumed one.
+
+    Raises:
+        DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
+    """
+    method: Method = load("methods", config.method)(config.loss)
+    encoder = StudentEncoder(load_tokenizer(config.model), config.prompt)
+    data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method, progress)
+    with hold_folder(out):
+        open_run(out, config, decisive_settings(config, data), resume)
+        if is_finished(out):
+            return read_report(out / REPORT_FILE)
+        return _run(config, out, data, method, progress, on_epoch_end)
+
+
+def _run(
+    config: TrainConfig,
+    out: Path,
+    data: TrainData,
+    method: Method,
+    progress: ReportProgress,
+    on_epoch_end: OnEpochEnd | None,
+) -> TrainReport:
+    """Train from the base student or the latest checkpoint to the report."""
+    import torch
+
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(config.seed)  # draws the adapters
+        student = load_student(config)
+        check_vocabulary(student, data.largest_id())
+        trainer = Trainer(config, data, student, method)
+        checkpoint = resume_point(out)
+        if checkpoint is not None:
+            trainer.progress = load_checkpoint(checkpoint, student, trainer.optimizer)
+        keep_metrics_until(out / METRICS_FILE, trainer.progress.step)
+        progress("train", trainer.progress.step, trainer.plan.num_steps)
+        _take_steps(trainer, config, out, progress, on_epoch_end)
+    return _finish(trainer, config, out)
+
+
+def _take_steps(
+    trainer: Trainer, config: TrainConfig, out: Path, progress: ReportProgress, on_epoch_end: OnEpochEnd | None
+) -> None:
+    """All steps that are left, with their metrics, checkpoints and callbacks."""
+    plan = trainer.plan
+    with (out / METRICS_FILE).open("a", encoding="utf-8", buffering=1) as metrics_file:
+        for step in range(trainer.progress.step, plan.num_steps):
+            metrics_file.write(json.dumps(trainer.take_step()) + "\n")
+            progress("train", 1, plan.num_steps)
+            ends_epoch = plan.ends_epoch(step)
+            if ends_epoch or (config.save_every and (step + 1) % config.save_every == 0):
+                save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress)
+            if ends_epoch and on_epoch_end is not None:
+                trainer.student.model.eval()
+                on_epoch_end(plan.epoch_of(step) + 1, trainer.student)
+                trainer.student.model.train()
+
+
+def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
+    """Write the student, then the report, which makes the run a finished one; checkpoints have served then."""
+    done = trainer.progress
+    if done.skipped_steps == done.step:
+        raise DistillError(
+            f"none of {done.step} steps had a finite loss and gradient, so nothing was learnt",
+            hint="lower optimizer.learning_rate and start again in another folder",
+        )
+    report = TrainReport(
+        method=config.method,
+        model=config.model,
+        student=str(out / STUDENT),
+        is_adapter=config.lora is not None,
+        dataset=config.dataset,
+        run_id=trainer.data.run_id,
+        steps=done.step,
+        skipped_steps=done.skipped_steps,
+        epochs=epoch_means(read_metrics(out / METRICS_FILE)),
+        data=trainer.data.counts,
+        tokens=done.tokens,
+        tokens_per_second=done.tokens / done.wall_seconds,
+        cpu_seconds=done.cpu_seconds,
+        wall_seconds=done.wall_seconds,
+        peak_memory_bytes=trainer.peak_memory(),
+        versions=library_versions(),
+        config=config.model_dump(mode="json"),
+    )
+    unfinished = out / f".unfinished-{STUDENT}"
+    for leftover in (unfinished, out / STUDENT):
+        shutil.rmtree(leftover, ignore_errors=True)
+    save_student(trainer.student, unfinished)
+    report.write(unfinished / STUDENT_REPORT_FILE)
+    sync_folder(unfinished)
+    unfinished.rename(out / STUDENT)
+    report.write(out / REPORT_FILE)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return report

@@ -1,0 +1,114 @@
+"""What came out of a training run: ``train.json`` in its folder, a copy beside the student's weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distill import __version__
+from distill.train.checkpoint import replace_text
+from distill.train.data import DataCounts
+
+REPORT_FILE = "train.json"
+STUDENT_REPORT_FILE = "distill_train.json"
+METRICS_FILE = "metrics.jsonl"
+EPOCH_METRICS = ("loss", "cross_entropy", "contrastive", "wrong_probability", "entropy")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """A finished run."""
+
+    method: str
+    model: str
+    """The base student."""
+    student: str
+    """Folder of the trained student, inside the run's folder."""
+    is_adapter: bool
+    """True when that folder holds LoRA adapters instead of a whole model."""
+    dataset: str
+    run_id: str
+    """Of the curation run that made the dataset."""
+    steps: int
+    skipped_steps: int
+    """Steps that changed nothing because their loss or gradient was not finite."""
+    epochs: tuple[dict[str, float], ...]
+    """Per epoch the mean over its steps of loss and its terms."""
+    data: DataCounts
+    tokens: int
+    """Supervised tokens trained on, over all epochs."""
+    tokens_per_second: float
+    """Supervised tokens per second of wall-clock time."""
+    cpu_seconds: float
+    """CPU time of all threads, over all parts of a run that was interrupted."""
+    wall_seconds: float
+    peak_memory_bytes: int
+    """On CUDA the most that was allocated, else the most that the process was given."""
+    versions: dict[str, str]
+    config: dict[str, Any]
+    """The resolved recipe."""
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON."""
+        replace_text(path, json.dumps(asdict(self), indent=2))
+
+
+def read_report(path: Path) -> TrainReport:
+    """The report that ``TrainReport.write`` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["data"] = DataCounts(**values["data"])
+    values["epochs"] = tuple(values["epochs"])
+    return TrainReport(**values)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides the numbers of a run."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "peft")}
+    return {"distill": __version__, "python": sys.version.split()[0], **libraries}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; none when there is no file."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def keep_metrics_until(path: Path, step: int) -> None:
+    """Drop the lines of steps after ``step``, which a resumed run will take again, and a torn last line."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            metrics = json.loads(line)
+        except json.JSONDecodeError:
+            break  # the process died while it wrote this line, so nothing follows it
+        if metrics["step"] <= step:
+            kept.append(line)
+    replace_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def epoch_means(metrics: Iterable[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+    """Per epoch the mean of every loss metric over the steps that counted.
+
+    >>> epoch_means([{"epoch": 1, "loss": 2.0}, {"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "skipped": True}])
+    ({'epoch': 1, 'loss': 1.5},)
+    """
+    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in metrics:
+        if line.get("skipped"):
+            continue
+        for name in EPOCH_METRICS:
+            if name in line:
+                values[line["epoch"]][name].append(line[name])
+    return tuple(
+        {"epoch": epoch, **{name: sum(series) / len(series) for name, series in means.items()}}
+        for epoch, means in sorted(values.items())
+    )

@@ -1,0 +1,157 @@
+"""The model that is trained: loaded with float32 masters, in full or by LoRA adapters, and saved for everybody.
+
+Full fine-tuning keeps all weights in float32 and computes under autocast: AdamW at the learning rates of
+fine-tuning changes nothing in bfloat16 weights. With LoRA the frozen base is in the compute type and the
+adapters are in float32.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.config import LoraConfig, TrainConfig
+from distill.errors import DistillError
+from distill.models import load_model, load_tokenizer, no_progress_bars, pick_device, pick_dtype, resolve_model
+from distill.packing.head import check_head
+from distill.train.report import STUDENT_REPORT_FILE
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A model in training."""
+
+    model: Any
+    """A transformers model, or the PEFT model around it."""
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    dtype: torch.dtype
+    """What it computes in; the weights that are trained are float32."""
+
+    def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The weights that an optimizer moves, by name; tied ones once."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass."""
+        import torch
+
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    @property
+    def pad_id(self) -> int:
+        """Any id will do: nothing that counts ever looks at padding."""
+        pad_id = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+
+
+def load_student(config: TrainConfig) -> Student:
+    """The base student in training mode; new adapters are drawn from torch's global generator.
+
+    Raises:
+        DistillError: the model cannot be loaded, its logits cannot be read from hidden states, it has no
+            layer that ``lora.target_modules`` names, or the compute type is float16.
+    """
+    import torch
+
+    device = pick_device(config.device)
+    dtype = pick_dtype(config.dtype, device)
+    if dtype is torch.float16:
+        raise DistillError("float16 cannot be trained in: its gradients underflow", hint="set dtype to bfloat16")
+    model: Any = load_model(
+        config.model, dtype=config.dtype if config.lora is not None else "float32", device=str(device)
+    )
+    if config.lora is not None:
+        model = _with_adapters(model, config.model, config.lora)
+    check_head(model)
+    if config.gradient_checkpointing:
+        # the other kind needs inputs with gradients, which frozen embeddings under adapters do not give
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Student(model.train(), load_tokenizer(config.model), device, dtype)
+
+
+def check_vocabulary(student: Student, largest_id: int) -> None:
+    """Raise a DistillError when the training data holds a token id that the model has no embedding for."""
+    vocabulary = student.model.get_input_embeddings().weight.shape[0]
+    if largest_id >= vocabulary:
+        raise DistillError(
+            f"the tokenizer of '{student.tokenizer.name_or_path}' gives token id {largest_id}, "
+            f"its model knows {vocabulary} ids",
+            hint="tokens were added without model.resize_token_embeddings(len(tokenizer)); save both again",
+        )
+
+
+def model_digest(name: str) -> str:
+    """A hash of the files of a local model; empty for a model of the Hub, which its name stands for.
+
+    A student that is trained again in the same folder is another base.
+    """
+    folder = Path(resolve_model(name)).expanduser()
+    if not folder.is_dir():
+        return ""
+    digest = blake2b(digest_size=8)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".json", ".safetensors", ".bin"} and path.name != STUDENT_REPORT_FILE:
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def save_student(student: Student, folder: Path) -> None:
+    """Write the trained model and its tokenizer as ``from_pretrained`` reads them, or a PEFT adapter folder.
+
+    A fully trained model is cast in place to its compute type first: the last thing that happens to it.
+    """
+    folder.mkdir(parents=True)
+    with no_progress_bars():
+        if _is_adapted(student.model):
+            # the base model's embeddings are never trained here; without this word PEFT asks the Hub about them
+            student.model.save_pretrained(folder, save_embedding_layers=False)
+            (folder / "README.md").unlink(missing_ok=True)  # PEFT's card is an empty form
+        else:
+            student.model.to(student.dtype).save_pretrained(folder)
+        student.tokenizer.save_pretrained(folder)
+
+
+def _is_adapted(model: Any) -> bool:
+    return bool(getattr(model, "peft_config", None))
+
+
+def _with_adapters(model: Any, name: str, lora: LoraConfig) -> Any:
+    """A PEFT model: the base frozen, float32 adapters on the target modules."""
+    import peft
+
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT takes fractions as well, its annotation says int
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    folder = Path(resolve_model(name)).expanduser()
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except ValueError as error:
+        layers = sorted({path.rpartition(".")[2] for path, part in model.named_modules() if _is_linear(part)})
+        raise DistillError(
+            f"lora.target_modules '{', '.join(lora.target_modules)}' do not fit the model '{name}': {error}",
+            hint=f"its linear layers: {', '.join(layers)}",
+        ) from None
+    # an adapter folder must find its base again from wherever it is loaded
+    adapted.peft_config["default"].base_model_name_or_path = str(folder.resolve()) if folder.is_dir() else name
+    return adapted
+
+
+def _is_linear(module: Any) -> bool:
+    import torch
+
+    return isinstance(module, torch.nn.Linear)
