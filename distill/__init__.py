@@ -10,7 +10,7 @@ from typing import Any
 
 __version__ = "0.1.0.dev0"
 
-_PUBLIC = {
+_PUBLIC = {  # name -> module, or module:attribute where the attribute is called differently
     "CurateConfig": "distill.config",
     "DistillError": "distill.errors",
     "EvalConfig": "distill.config",
@@ -18,7 +18,7 @@ _PUBLIC = {
     "compare_reports": "distill.evals.compare",
     "curate_dataset": "distill.curate.pipeline",
     "evaluate": "distill.evals.run",
-    "inspect_dataset": "distill.curate.stats",
+    "inspect_dataset": "distill.curate.stats:dataset_stats",
     "load_groups": "distill.curate.dataset",
     "score_run": "distill.curate.pipeline",
     "train_student": "distill.train.loop",
@@ -32,4 +32,5 @@ def __getattr__(name: str) -> Any:
     """The public function or class called ``name``, imported now."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'distill' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)

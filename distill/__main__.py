@@ -12,6 +12,9 @@ def main() -> None:
     """Run the command line; exit 0 done, 1 a DistillError, 2 wrong usage."""
     from distill.cli import app
 
+    # Threads that wait for work sleep instead of spinning. On a machine that others use too, two spinning threads
+    # made sampling ten times slower; it has to be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app(prog_name="distill")
     except DistillError as error:

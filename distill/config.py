@@ -107,7 +107,7 @@ class RecordedConfig(Config):
 
     Every field names a column, or a path into nested values: ``a.b`` is a key inside a struct and
     ``completions[].text`` takes the key of every element of a list. A list of paths takes one
-    completion from each.
+    completion from each. Beside completions in a plain column, what is not named is looked for under its usual names.
     """
 
     path: str | None = None
@@ -121,8 +121,11 @@ class RecordedConfig(Config):
     models: str | tuple[str, ...] | None = None
     """Where each completion's model name stands; for a list of paths, literal names in the same order."""
     token_ids: str | None = None
+    """Where each completion's token ids stand, end token included; taken as ``tokenizer``'s where one is named."""
     num_tokens: str | tuple[str, ...] | None = None
+    """Where the number of each completion's tokens stands; for a list of paths, as many paths."""
     finish_reasons: str | None = None
+    """Where it stands why each completion ended; what is not known to be 'stop' or 'length' is 'unknown'."""
     tokenizer: str | None = None
     """Tokenizer that counts (and encodes) completions which bring neither token ids nor a count."""
 
@@ -172,7 +175,7 @@ class EntropiesConfig(Config):
     """Exact teacher entropies per token, in nats at temperature 1."""
 
     mode: Literal["auto", "inline", "prefill", "none"] = "auto"
-    """'inline' while sampling, 'prefill' by a pass with local weights over kept groups; 'auto' is inline, where it can."""
+    """'inline' while sampling, 'prefill' by a pass over kept groups with local weights; 'auto' is inline if possible."""
     model: str | None = None
     """Local weights for 'prefill'; None takes the teacher."""
 
@@ -219,7 +222,7 @@ class OptimizerConfig(Config):
 
 
 class LossConfig(Config):
-    """Options of the losses; METHODS.md section numbers are those of docs/methods.md."""
+    """Options of the losses; docs/methods.md has their equations."""
 
     normalise: Literal["token", "completion"] = "token"
     """SFT: mean over the step's supervised tokens, or mean of per-completion means."""

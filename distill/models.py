@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from distill.config import Dtype
 from distill.errors import DistillError
+from distill.fingerprints import folder_fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 TINY_MODELS = {"tiny-teacher": "teacher", "tiny-student": "student"}
+STUDENT_REPORT_FILE = "distill_train.json"
+"""What training leaves beside the weights of a student: how it was trained, nothing that is loaded."""
+# What loading reads: configs, weights, tokenizer, chat template. A README or a log changes no completion.
+MODEL_SUFFIXES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".tiktoken", ".txt"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Classes whose folder says "read tokenizer.json as it stands". For some model types, Qwen2 among them,
 # AutoTokenizer overrules that word and puts the type's own splitting and normalising in its place.
@@ -97,6 +102,28 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
         digest.update(f"{token_id} {token}\n".encode("utf-8", "surrogatepass"))
     digest.update(f"end {tokenizer.eos_token_id}".encode())
     return digest.hexdigest()
+
+
+def model_fingerprint(name: str) -> str:
+    """16 hexadecimal digits of the files that make a model, for an adapter also of its base; empty for the Hub.
+
+    Covers configs, weights, tokenizer, generation config and chat template by content, so a model that is
+    trained again in the same folder is another one and a copy on another machine is not. A Hub id stands
+    for itself.
+
+    Raises:
+        DistillError: an adapter does not name its base model.
+    """
+    folder = Path(resolve_model(name)).expanduser()
+    if not folder.is_dir():
+        return ""
+    own = folder_fingerprint(folder, _is_part_of_model)
+    base = model_fingerprint(_base_of_adapter(str(folder))) if _is_adapter(str(folder)) else ""
+    return hashlib.blake2b(f"{own} on {base}".encode(), digest_size=8).hexdigest() if base else own
+
+
+def _is_part_of_model(path: Path) -> bool:
+    return path.suffix in MODEL_SUFFIXES and path.name != STUDENT_REPORT_FILE
 
 
 def pick_device(device: str) -> torch.device:

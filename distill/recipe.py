@@ -25,9 +25,10 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":int", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), "-+0123456789")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -70,22 +71,45 @@ def read_recipe(path: Path, section: str) -> dict[str, Any]:
 
 
 def parse_set(text: str) -> dict[str, Any]:
-    """The nested mapping that one ``--set a.b=c`` stands for; the value is read as YAML.
+    """The nested mapping that one ``--set a.b=c`` stands for.
+
+    The value is read as YAML where it begins like a list, a mapping or a quoted text. Anything else is a
+    single number, word or text, whatever signs stand in it.
 
     >>> parse_set("sampling.temperature=0.7")
     {'sampling': {'temperature': 0.7}}
+    >>> parse_set("source.answer_after=####"), parse_set("verifier.markers=['A:', '####']")
+    ({'source': {'answer_after': '####'}}, {'verifier': {'markers': ['A:', '####']}})
     """
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise DistillError(f"'--set {text}' is not of the form key=value", hint="for example --set sampling.top_p=0.95")
-    try:
-        nested: Any = parse_yaml(value)
-    except yaml.YAMLError:
-        nested = value  # a text such as '{question}' or '[CLS]: ' that is no YAML is meant literally
+    nested: Any = _parse_value(value)
     for key in reversed(keys):
         nested = {key: nested}
     return dict(nested)
+
+
+def _parse_value(text: str) -> Any:
+    stripped = text.strip()
+    try:
+        if not stripped.startswith(("{", "[", '"', "'")):
+            return _parse_scalar(stripped)
+        value = parse_yaml(stripped)
+    except (yaml.YAMLError, ValueError):
+        return text  # one such as '[CLS]: ' that is no YAML is meant literally
+    if isinstance(value, dict):
+        is_mapping = stripped[0] == "{" and (":" in stripped or not value)  # '{question}' is a template
+        return value if is_mapping else text
+    return value
+
+
+def _parse_scalar(text: str) -> Any:
+    """The number, truth value, null or text that unquoted YAML spells this way; '#' and ': ' mean nothing here."""
+    loader: Any = _Loader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+    return loader.construct_object(yaml.ScalarNode(tag, text), deep=True)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

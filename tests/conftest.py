@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("distill", deadline=None)
+settings.load_profile("distill")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
 
 FLOORS = {
-    0: {"errors", "records", "registry"},
+    0: {"errors", "records", "registry", "files", "fingerprints"},
     1: {"schema", "verifiers", "packing", "config", "recipe", "cards", "problems", "prompts", "text_metrics"}
     | {"models", "arithmetic", "advantages"},
     2: {"generate"},

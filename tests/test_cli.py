@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def distill(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture(scope="module")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a curated dataset and a trained student, made once by the real commands."""
     folder = tmp_path_factory.mktemp("journey")
     commands = (
@@ -57,7 +57,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     for command in commands:
         subprocess.run([sys.executable, "-m", "distill", *map(str, command)], check=True, capture_output=True)
-    yield folder
+    return folder
 
 
 def failed(result: Result, *words: str) -> None:
@@ -190,10 +190,11 @@ def test_recorded_completions_without_any_token_count_stop_at_the_start(distill:
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(distill: Run, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("mine", encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x", encoding="utf-8")
     path = jsonl(tmp_path / "rows.jsonl", GOOD)
-    failed(distill("curate", path, "--completions", path, "--out", tmp_path), "thesis.tex", "--out")
-    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "mine"
+    failed(distill("curate", path, "--completions", path, "--out", tmp_path / "mine"), "thesis.tex", "--out")
+    assert [entry.name for entry in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
 def test_another_run_in_the_folder_is_told_by_its_differing_key(distill: Run, journey: Path) -> None:
@@ -216,6 +217,7 @@ def test_a_tokenizer_without_chat_template_is_told_the_plain_format(
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "model")
     load_model("tiny-student").save_pretrained(tmp_path / "model")
+    distill("--version")  # takes away what transformers printed while it saved
     result = distill("eval", tmp_path / "model", "-b", "arithmetic", "--limit", 2, "--out", tmp_path / "eval")
     failed(result, "--set prompt.format=plain")
 
@@ -225,6 +227,7 @@ def test_a_dataset_of_another_schema_version_is_told_so(distill: Run, journey: P
 
     old = datasets.load_from_disk(journey / "groups" / "dataset").remove_columns("schema_version")
     old.add_column("schema_version", [0] * len(old)).save_to_disk(tmp_path / "old")
+    distill("--version")  # takes away what datasets printed while it saved
     failed(distill("inspect", tmp_path / "old"), "schema version 0")
     failed(distill("train", tmp_path / "old", "--out", tmp_path / "run"), "schema version 0")
 
@@ -232,11 +235,10 @@ def test_a_dataset_of_another_schema_version_is_told_so(distill: Run, journey: P
 def test_bad_rows_are_judged_or_listed_and_never_stop_a_run(distill: Run, tmp_path: Path) -> None:
     rows = [
         GOOD,
-        GOOD | {"question": "What is 2 + 2?", "completions": ["", "\\boxed{4}"]},
+        GOOD | {"question": "What is 2 + 2?", "answer": "4", "completions": ["", "\\boxed{4}"]},
         GOOD | {"question": "What is 3 + 3?", "completions": ["a" * 100_000, "{" * 100_000]},
         GOOD | {"question": "What is 4 + 4?", "answer": "\\frac{1}{"},
         GOOD | {"question": ""},
-        ["no", "object"],
     ]
     path = jsonl(tmp_path / "rows.jsonl", *rows)
     result = distill("curate", path, "--completions", path, "--out", tmp_path / "run", "--json")

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import subprocess
 import sys
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from distill.config import CurateConfig, RewardPartConfig, RewardsConfig
-from distill.curate.fingerprints import (
-    SAMPLED_CHUNKS,
-    differences,
-    file_fingerprint,
-    fingerprint,
-    folder_fingerprint,
-    plain,
-)
 from distill.curate.run_dir import RunDir, read_config
 from distill.errors import DistillError
+from distill.fingerprints import plain
 
 SETTINGS = {
     "completions": {"seed": 0, "sampling": {"temperature": 0.9}},
@@ -30,13 +20,6 @@ SETTINGS = {
     "entropies": None,
 }
 ABOUT = {"licence": "MIT"}
-nested = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 
 
 def begin(path, settings=SETTINGS, resume="if-possible", config=None):
@@ -144,56 +127,6 @@ def test_a_second_process_is_kept_out_until_the_first_ends_however_it_ends(tmp_p
     begin(tmp_path)
 
 
-def test_a_file_system_without_locks_is_worked_on_all_the_same(tmp_path, monkeypatch):
-    def no_locks(*_):
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    begin(tmp_path)
-
-
 def test_a_folder_without_a_run_has_no_recipe(tmp_path):
     with pytest.raises(DistillError, match="holds no curation run"):
         read_config(tmp_path)
-
-
-@settings(deadline=None)
-@given(st.dictionaries(st.text("ab", min_size=1), nested), st.dictionaries(st.text("ab", min_size=1), nested))
-def test_settings_differ_exactly_when_their_fingerprints_do(old, new):
-    if differences(old, new) == []:
-        assert plain(old) == plain(new)
-    else:
-        assert fingerprint(old) != fingerprint(new)
-
-
-def test_a_file_is_known_by_its_content(tmp_path):
-    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
-    one.write_bytes(b"rows")
-    same.write_bytes(b"rows")
-    other.write_bytes(b"more")
-    assert file_fingerprint(one) == file_fingerprint(same) != file_fingerprint(other)
-
-
-def test_a_model_is_known_by_its_files(tmp_path):
-    for name, content in (("a", b"weights"), ("same", b"weights"), ("b", b"weighty")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_bytes(content)
-        (tmp_path / name / "config.json").write_text("{}")
-    assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "same")
-    assert folder_fingerprint(tmp_path / "a") != folder_fingerprint(tmp_path / "b")
-    (tmp_path / "same" / "config.json").rename(tmp_path / "same" / "another.json")
-    assert folder_fingerprint(tmp_path / "a") != folder_fingerprint(tmp_path / "same")
-
-
-def test_large_weights_are_sampled_evenly_to_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.curate.fingerprints.CHUNK_BYTES", 4)
-    weights = tmp_path / "model.safetensors"
-    content = bytearray(4 * SAMPLED_CHUNKS * 10)
-    weights.write_bytes(content)
-    before = folder_fingerprint(tmp_path)
-    for position in (0, len(content) // 2, len(content) - 1):
-        stride = (len(content) - 4) // (SAMPLED_CHUNKS - 1)
-        touched = bytearray(content)
-        touched[min(position // stride * stride, len(content) - 1)] = 1
-        weights.write_bytes(touched)
-        assert folder_fingerprint(tmp_path) != before, position

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.curate import stage as stage_module
-from distill.curate.stage import Stage, shard_name, write_atomically
+from distill.curate.stage import Stage, shard_name
 from distill.errors import DistillError
 from distill.schema import COMPLETION_COLUMNS, group_to_row, row_to_group
 from tests.curate_parts import make_group
@@ -180,15 +180,6 @@ def test_parts_carry_the_schema_and_not_one_guessed_from_rows(tmp_path):
         stage.seal()
         (part,) = stage.parts()
     assert pq.read_schema(part).field("completion_ids").type.value_type.value_type == "int32"
-
-
-def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    monkeypatch.setattr(stage_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
 
 
 def test_shards_sort_by_rank():

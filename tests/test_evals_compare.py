@@ -182,6 +182,22 @@ def test_the_baseline_is_named_by_label_model_or_path(tmp_path: Path) -> None:
         compare_reports(sources, baseline="c")
 
 
+def test_a_report_that_is_named_twice_counts_once_and_goes_by_both_names(tmp_path: Path) -> None:
+    for name in ("base", "sft"):
+        for split in ("test", "ood"):
+            (tmp_path / name / split).mkdir(parents=True)
+            write_report(report_of(name, [1, 0], split=split), tmp_path / name / split / "report.json")
+    (tmp_path / "link").symlink_to(tmp_path / "sft")
+    file = tmp_path / "sft" / "ood" / "report.json"
+    detour = tmp_path / "base" / ".." / "sft"
+    sources = [tmp_path / "base", tmp_path / "sft", file, file.parent, detour, tmp_path / "link", tmp_path / "sft"]
+    comparison = compare_reports(sources)
+    assert [row.label for row in comparison.rows] == ["base", "sft"]
+    assert comparison.rows == compare_reports(sources[:2]).rows
+    for source in sources[1:]:
+        assert compare_reports(sources, baseline=str(source)).baseline == "sft"
+
+
 def test_rows_that_would_be_called_the_same_are_told_apart() -> None:
     first, again = report_of("sft", [1, 0]), report_of("sft", [0, 1])
     elsewhere = replace(first, model="models/elsewhere", settings={"model": "models/elsewhere"})

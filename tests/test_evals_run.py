@@ -120,7 +120,9 @@ def interrupt_after(num_problems: int) -> Progress:
 def test_the_tiny_model_is_evaluated_and_everything_is_on_disk(tiny_folder: Path, sums: Path, tmp_path: Path) -> None:
     [report] = evaluate(tiny_config(tiny_folder, sums), tmp_path / "out")
     folder = tmp_path / "out" / "sums-all"
-    assert sorted(path.name for path in folder.iterdir()) == ["completions.jsonl", "report.json", "settings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "completions.jsonl", "report.json", "settings.json",
+    ]  # fmt: skip
     assert read_report(folder / "report.json") == report
     assert (report.num_problems, report.num_completions, report.name) == (6, 12, "sums:all")
     assert [problem.id for problem in report.problems] == [f"sums/{number}" for number in range(6)]
@@ -217,11 +219,11 @@ def test_bad_rows_are_listed_and_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"seed": 1}, "seed was 0 and is 1"),
-        ({"sampling": SamplingConfig(num_completions=1, temperature=0.25)}, "sampling.temperature was 0.5 and is 0.25"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"sampling": SamplingConfig(num_completions=1, temperature=0.25)}, "sampling.temperature was 0.5, is 0.25"),
         ({"prompt": PromptConfig(format="plain", system="Be brief.")}, "prompt.system"),
         ({"verifier": VerifierConfig(markers=("A:",))}, "verifier.markers"),
-        ({"model": "other/model"}, "model was 'my/model' and is 'other/model'"),
+        ({"model": "other/model"}, "model was 'my/model', is 'other/model'"),
     ],
 )
 def test_other_settings_are_refused_before_the_model_is_loaded(
@@ -229,7 +231,7 @@ def test_other_settings_are_refused_before_the_model_is_loaded(
 ) -> None:
     evaluate(answering_config(sums), tmp_path / "out")
     monkeypatch.setattr(run, "open_backend", None)
-    with pytest.raises(DistillError, match="was evaluated with other settings") as error:
+    with pytest.raises(DistillError, match="holds a run with other settings") as error:
         evaluate(answering_config(sums, **changes), tmp_path / "out")
     assert key in str(error.value)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from distill.errors import DistillError
-from distill.evals.subject import Subject, describe_model, folder_digest
+from distill.evals.subject import Subject, describe_model
+from distill.models import model_fingerprint
 
 
 def model_folder(path: Path, weights: bytes = b"weights") -> Path:
@@ -43,7 +43,7 @@ def test_the_folder_of_a_training_run_stands_for_its_student(tmp_path: Path) -> 
     (tmp_path / "run" / "train.json").write_text("{}")
     subject = describe_model(str(tmp_path / "run"))
     assert (subject.model, subject.path, subject.label) == (str(tmp_path / "run"), str(folder), "Gentle")
-    assert subject.digest == folder_digest(folder)
+    assert subject.digest == model_fingerprint(str(folder))
     inner = model_folder(folder / "student")  # a model is taken as it is, whatever stands beside it
     assert describe_model(str(folder)).path == str(inner.parent)
 
@@ -54,25 +54,3 @@ def test_a_broken_account_of_the_training_is_a_users_error(tmp_path: Path, conte
     (folder / "distill_train.json").write_text(content)
     with pytest.raises(DistillError, match="not what 'distill train' writes"):
         describe_model(str(folder))
-
-
-def test_the_digest_changes_with_the_files_that_make_the_model_and_with_nothing_else(tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "student")
-    digest = folder_digest(folder)
-    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    (copy / "README.md").write_text("a card")
-    (copy / "distill_train.json").write_text("{}")
-    (copy / "checkpoints").mkdir()
-    assert folder_digest(copy) == digest
-    (copy / "model.safetensors").write_bytes(b"weightz")
-    assert folder_digest(copy) != digest
-    (folder / "model.safetensors").rename(folder / "other.safetensors")
-    assert folder_digest(folder) != digest
-
-
-def test_the_digest_of_an_adapter_covers_the_base_model_in_a_folder(tmp_path: Path) -> None:
-    base, adapter = model_folder(tmp_path / "base"), model_folder(tmp_path / "adapter")
-    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
-    digest = folder_digest(adapter)
-    (base / "model.safetensors").write_bytes(b"others")
-    assert folder_digest(adapter) != digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from distill.config import SamplingConfig, TeacherConfig
 from distill.errors import DistillError
 from distill.generate import cache_rows
 from distill.generate.base import BackendOptions, completion_seed
+from distill.generate.decode import DecodeWindow, Request
 from distill.generate.hf import HFBackend
 from distill.generate.next_token import completion_uniforms, draw_tokens
 from distill.models import end_token_ids
@@ -295,6 +296,22 @@ def test_items_are_read_only_as_places_become_free() -> None:
     next(groups)
     assert 4 <= len(read) <= 12
     assert len(list(groups)) == 31
+
+
+def test_prompts_are_read_together_only_up_to_a_number_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    admitted = []
+    admit = DecodeWindow.admit
+
+    def spy(window: DecodeWindow, requests: Sequence[Request]) -> None:
+        admitted.append([len(request.prompt_ids) for request in requests])
+        admit(window, requests)
+
+    monkeypatch.setattr(DecodeWindow, "admit", spy)
+    monkeypatch.setattr("distill.generate.hf.PREFILL_TOKENS", 60)
+    groups = sample(questions=("a" * n for n in (10, 20, 20, 70, 1, 1, 1, 50)), groups_in_flight=8)
+    assert len(groups) == 8
+    # 3 * 20 is allowed, a prompt beyond the number is read alone, and 4 * 50 is too much
+    assert admitted == [[10, 20, 20], [70], [1, 1, 1], [50]]
 
 
 def test_progress_counts_every_token_once() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from distill.config import CurateConfig, EvalConfig, TrainConfig
 from distill.errors import DistillError
-from distill.recipe import load_config, parse_yaml, to_yaml
+from distill.recipe import load_config, parse_set, parse_yaml, to_yaml
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -19,10 +19,66 @@ def write(tmp_path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-5", 1e-5), ("no", "no"), ("off", "off"), ("true", True), ("3", 3), ("2026-01-01", "2026-01-01"), ("", None)],
+    [
+        ("1e-5", 1e-5),
+        ("no", "no"),
+        ("off", "off"),
+        ("true", True),
+        ("3", 3),
+        ("12:30", "12:30"),
+        ("010", "010"),
+        ("2026-01-01", "2026-01-01"),
+        ("", None),
+    ],
 )
 def test_scalars_are_read_as_a_person_means_them(text: str, value: object) -> None:
     assert parse_yaml(text) == value
+
+
+SET_VALUES = [
+    ("A:", "A:"),
+    ("Answer: yes", "Answer: yes"),
+    ("- first", "- first"),
+    ("? key", "? key"),
+    ('"a": b', '"a": b'),
+    ("####", "####"),
+    (" #### ", "####"),
+    ('"#### "', "#### "),
+    ("Answer #", "Answer #"),
+    ("!!python/name:os.system", "!!python/name:os.system"),
+    ("*", "*"),
+    ("<<", "<<"),
+    ("=", "="),
+    ("---", "---"),
+    ("{question}", "{question}"),
+    ("Q: {question}\n{options}", "Q: {question}\n{options}"),
+    ("{question}: {options}", "{question}: {options}"),
+    ("[CLS]: ", "[CLS]: "),
+    ("null", None),
+    ("", None),
+    ("'null'", "null"),
+    ("1e-5", 1e-5),
+    ("true", True),
+    ("-3", -3),
+    ("{}", {}),
+    ("{max_tokens: 96}", {"max_tokens": 96}),
+    ("{a: , b: 1}", {"a": None, "b": 1}),
+    ("[]", []),
+    ("['A:', ####]", "['A:', ####]"),  # the bracket is part of a comment, so this is no list
+    ("['A:', '####']", ["A:", "####"]),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SET_VALUES)
+def test_a_value_set_on_the_command_line_is_a_text_unless_it_looks_otherwise(text: str, value: object) -> None:
+    parsed = parse_set(f"a.b={text}")["a"]["b"]
+    assert (type(parsed), parsed) == (type(value), value)
+
+
+def test_a_marker_can_be_set_and_taken_away() -> None:
+    for text, marker in (("A:", "A:"), ("####", "####"), ("null", None)):
+        config = load_config(CurateConfig, "curate", sets=["source.answer_after=x", f"source.answer_after={text}"])
+        assert config.source.answer_after == marker
 
 
 def test_flags_beat_sets_beat_the_recipe_beats_the_defaults(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ def judge() -> Iterator[Judge]:
 
 
 def test_each_problem_is_judged_by_its_own_kind(judge: Judge) -> None:
-    kinds = {"math": ("x+1", r"\boxed{1+x}"), "number": ("5", "#### 5.0"), "text": ("Yes", "Yes"), "choice": ("B", "(B)")}
+    kinds = {
+        "math": ("x+1", r"\boxed{1+x}"),
+        "number": ("5", "#### 5.0"),
+        "text": ("Yes", "Yes"),
+        "choice": ("B", "(B)"),
+    }
     for kind, (gold, text) in kinds.items():
         problem = Problem("1", "?", gold, verifier=kind)
         assert judge.judge(problem, Completion(text)).outcome == "correct", kind

@@ -21,7 +21,7 @@ from distill.verifiers.words import is_words
 class NoEngine:
     """Stands where the engine would, and must not be asked."""
 
-    def compare(self, gold: str, answer: str | None, options: EngineOptions) -> EngineReply:
+    def compare(self, gold: str, answer: str | None, *_: EngineOptions) -> EngineReply:
         raise AssertionError(f"the engine was asked about {gold!r} and {answer!r}")
 
 
@@ -54,7 +54,14 @@ def test_the_same_text_written_otherwise_is_correct_by_string(gold: str, answer:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("2 1/2", "21/2"), ("32, 349", "32,349"), ("(a+5)(b+2)", "(+5)(b+2)"), ("a", "A"), ("5 m", "5"), ("[1,2)", "(1,2)")],
+    [
+        ("2 1/2", "21/2"),
+        ("32, 349", "32,349"),
+        ("(a+5)(b+2)", "(+5)(b+2)"),
+        ("a", "A"),
+        ("5 m", "5"),
+        ("[1,2)", "(1,2)"),
+    ],
 )
 def test_rewriting_never_makes_two_answers_one(first: str, second: str) -> None:
     assert canonical(first) != canonical(second)
@@ -240,30 +247,44 @@ def test_a_verdict_says_where_and_how() -> None:
     assert verdict == Verdict(verdict.outcome, "18.0", "number", "boxed:cut", "number")
 
 
-@pytest.mark.parametrize("gold", ["18", "-3/4", r"\frac{1}{2}", "1,234.5", r"25\%", "5 cm", "Evelyn", r"\text{(B)}", "12:30", "11_2"])
+@pytest.mark.parametrize(
+    "gold", ["18", "-3/4", r"\frac{1}{2}", "1,234.5", r"25\%", "5 cm", "Evelyn", r"\text{(B)}", "12:30", "11_2"]
+)
 def test_a_gold_verifies_against_itself_without_the_engine(gold: str) -> None:
     assert fast(gold, gold)[0] == "correct"
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("12.48 - (16 * 0.03)", "12"), ("2+3*4^2", "50"), ("-2^2", "-4"), ("2^3^2", "512"), (r"3 \times \frac{1}{2}", "3/2")],
+    [
+        ("12.48 - (16 * 0.03)", "12"),
+        ("2+3*4^2", "50"),
+        ("-2^2", "-4"),
+        ("2^3^2", "512"),
+        (r"3 \times \frac{1}{2}", "3/2"),
+    ],
 )
 def test_arithmetic_is_worked_out_exactly(text: str, value: str) -> None:
     assert str(calculate(text)) == value
 
 
-@pytest.mark.parametrize("text", ["", "x", "2 3", "((1)", "1/0", "0^(-1)", "9^9^9^9", "(" * 30 + "1" + ")" * 30, "1;2", "1_000"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "2 3", "((1)", "1/0", "0^(-1)", "9^9^9^9", "(" * 30 + "1" + ")" * 30, "1;2", "1_000"]
+)
 def test_what_is_no_arithmetic_has_no_value(text: str) -> None:
     assert calculate(text) is None
 
 
-@pytest.mark.parametrize("text", ["1,2", "0,111", "1e999999999", "10^{99999}", "1/0", "5x", "", "-", "1.2.3", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["1,2", "0,111", "1e999999999", "10^{99999}", "10^{9999}", "1/0", "5x", "", "-", "1.2.3", "9" * 5000]
+)
 def test_what_is_not_strictly_a_number_is_none(text: str) -> None:
     assert read_number(text) is None
 
 
-@pytest.mark.parametrize("text", ["5x", "5 x", "3 or 4", "5 squared", "1/2/3", "3-5", "June 20", "5 - 3", "two"])
+@pytest.mark.parametrize(
+    "text", ["5x", "5 x", "3 or 4", "5 squared", "1/2/3", "3-5", "June 20", "5 - 3", "two", "5 or more", "9" * 900]
+)
 def test_what_is_not_one_number_with_a_unit_is_no_quantity(text: str) -> None:
     assert read_quantity(text) is None
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from distill import __version__
 from distill.config import CurateConfig, PromptConfig
-from distill.curate.fingerprints import fingerprint
 from distill.curate.preparation import checked_problems
 from distill.curate.sampling import prompts
 from distill.curate.scoring import Scorer, make_scorer
 from distill.curate.settings import stage_settings
 from distill.curate.stats import Distribution, distribution
+from distill.fingerprints import fingerprint
 from distill.problems import ProblemSource, read_problems
 from distill.prompts import resolve_prompt
 from distill.verifiers import Judge

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from distill.curate import Progress
 from distill.curate.dataset import MANIFEST
 from distill.curate.run_dir import write_json
-from distill.curate.stage import GROUPS_PER_BATCH, Stage, replace_folder
+from distill.curate.stage import GROUPS_PER_BATCH, Stage
+from distill.files import replace_folder, unfinished
 from distill.schema import SCHEMA_VERSION, arrow_schema, dataset_columns
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write_dataset(
     What stood in the folder is replaced in one step. Memory stays flat: rows come by their place from
     memory-mapped files, a few groups at a time.
     """
-    building = folder.with_name(folder.name + ".tmp")
+    building = unfinished(folder)
     shutil.rmtree(building, ignore_errors=True)
     scratch = building / "scratch"
     scratch.mkdir(parents=True)
@@ -53,8 +53,6 @@ def write_dataset(
     _save_to_disk(scratch / "dataset.arrow", building, join.run_id)
     shutil.rmtree(scratch)
     write_json(building / MANIFEST, manifest)
-    for file in building.iterdir():
-        _sync_file(file)
     replace_folder(building, folder)
 
 
@@ -167,8 +165,3 @@ def _save_to_disk(stream: Path, folder: Path, run_id: str) -> None:
     finally:
         if had_bars:
             datasets.enable_progress_bars()
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

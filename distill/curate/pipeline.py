@@ -12,7 +12,6 @@ from typing import Any
 from distill.config import CurateConfig, ResumePolicy
 from distill.curate import Progress
 from distill.curate.dataset import read_manifest
-from distill.curate.fingerprints import differences, fingerprint
 from distill.curate.job import Job, RunPlan, open_job, plan_run, read_source
 from distill.curate.join import Join, write_dataset
 from distill.curate.preparation import ProblemList, prepare_problems, stored_problems
@@ -20,9 +19,11 @@ from distill.curate.run_dir import RunDir, package_versions, read_config, write_
 from distill.curate.sampling import sample_groups
 from distill.curate.scoring import measure_entropies, score_groups
 from distill.curate.settings import about, rescoring_settings, stage_settings
-from distill.curate.stage import Stage, replace_folder, stage_fingerprint
+from distill.curate.stage import Stage, stage_fingerprint
 from distill.curate.stats import Stats, dataset_stats, stats_json
 from distill.errors import DistillError
+from distill.files import replace_folder
+from distill.fingerprints import differences, fingerprint
 from distill.schema import COMPLETION_COLUMNS, ENTROPY_COLUMNS, SCHEMA_VERSION, score_columns
 
 __all__ = ["CurateResult", "RunPlan", "curate_dataset", "plan_run", "score_run", "stored_recipe"]

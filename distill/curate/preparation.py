@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.curate import Progress
-from distill.curate.stage import atomic_file
 from distill.errors import DistillError
+from distill.files import atomic_file
 from distill.problems import ProblemSource
 from distill.records import Problem
 from distill.schema import PROBLEM_COLUMNS, arrow_schema

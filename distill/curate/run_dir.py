@@ -10,7 +10,6 @@ report.json        what came out
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -18,21 +17,19 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import yaml
 
 from distill import __version__
 from distill.config import CurateConfig, ResumePolicy
-from distill.curate.fingerprints import MISSING, differences, fingerprint, plain
-from distill.curate.stage import shard_name, write_atomically
+from distill.curate.stage import shard_name
 from distill.errors import DistillError
+from distill.files import foreign_names, hold_folder, write_atomically
+from distill.fingerprints import differences, fingerprint, mismatch, plain
 
 StageName = Literal["completions", "scores", "entropies"]
-LOCK = ".lock"
-NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
-"""What the file systems of some clusters answer; there only the scheduler keeps a second process out."""
-OWN_NAMES = frozenset({LOCK, "run.json", "config.yaml"})
+OWN_NAMES = frozenset({"run.json", "config.yaml"})
 """What a crash before the first line of work can leave in a folder."""
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "math-verify", "latex2sympy2_extended", "sympy")
 
@@ -50,11 +47,8 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists() and not path.is_dir():
-            raise DistillError(f"'{path}' is a file", hint="a run needs a folder of its own: use another --out")
         _check_content(path)
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        self._lock = hold_folder(path)
         try:
             self.state: dict[str, Any] = _read_state(path)
         except DistillError:
@@ -91,7 +85,7 @@ class RunDir:
         if not self.state and resume == "always":
             raise DistillError(f"'{self.path}' holds no run to resume", hint="leave '--resume always' out to start one")
         if self.state:
-            self._check_settings(plain(settings))
+            self._check_settings(settings)
         self.record(config, settings, about)
 
     def record(self, config: CurateConfig, settings: Mapping[str, Any], about: Mapping[str, str]) -> None:
@@ -111,7 +105,7 @@ class RunDir:
         recipe = yaml.safe_dump(
             {"curate": config.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, width=120
         )
-        write_atomically(self.path / "config.yaml", recipe.encode())
+        write_atomically(self.path / "config.yaml", recipe)
         write_json(self.path / "run.json", self.state)
 
     def stage_folder(self, stage: StageName) -> Path:
@@ -125,26 +119,19 @@ class RunDir:
         differing = differences({stage: known[stage] for stage in shared}, {stage: settings[stage] for stage in shared})
         if not differing:
             return
-        lines = "; ".join(f"{key} was {_shown(old)}, is {_shown(new)}" for key, old, new in differing)
         only_scores = all(key.startswith("scores.") for key, _, _ in differing)
         raise DistillError(
-            f"'{self.path}' holds a run with other settings: {lines}",
+            mismatch(self.path, differing),
             hint=f"'distill score {self.path} --set …' judges and rewards it again; or use another --out"
             if only_scores
             else "use another --out, or remove the folder and start again with '--resume never'",
         )
 
 
-def _shown(value: Any) -> str:
-    return str(value) if value is MISSING else repr(value)
-
-
 def _check_content(path: Path) -> None:
     """Refuse a folder that is neither empty nor a run: it is somebody's, and a run would mix with it."""
-    if not path.exists() or (path / "run.json").exists():
-        return
-    foreign = sorted(entry.name for entry in path.iterdir() if entry.name.removesuffix(".tmp") not in OWN_NAMES)
-    if foreign:
+    foreign = foreign_names(path, OWN_NAMES)
+    if foreign and not (path / "run.json").exists():
         raise DistillError(
             f"'{path}' is no run and holds '{foreign[0]}'",
             hint="a run needs a new or an empty folder: use another --out",
@@ -194,22 +181,3 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != 1 or "settings" not in state:
         raise DistillError(f"'{path / 'run.json'}' was not written by 'distill curate'", hint="use another --out")
     return state
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold the folder until the file is closed or the process ends, however it ends."""
-    file = (path / LOCK).open("a", encoding="utf-8")
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows has no flock
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in NO_LOCKS:
-            return file
-        file.close()
-        raise DistillError(
-            f"another process works in '{path}'", hint="wait for it to end, or use another --out"
-        ) from None
-    return file

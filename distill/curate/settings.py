@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import CurateConfig, PromptConfig
-from distill.curate.fingerprints import file_fingerprint, folder_fingerprint
-from distill.models import resolve_model
+from distill.fingerprints import file_fingerprint
+from distill.models import model_fingerprint
 from distill.problems import ProblemSource
 from distill.registry import REGISTRY
 from distill.schema import SCHEMA_VERSION
@@ -99,7 +99,7 @@ def _teacher_settings(config: CurateConfig) -> dict[str, Any]:
             "backend": config.teacher.backend,
             "code": None if config.teacher.backend in REGISTRY["backends"] else _code(config.teacher.backend),
             "model": config.teacher.model,
-            "weights": _weights(config.teacher.model),
+            "weights": model_fingerprint(config.teacher.model),
             "dtype": config.teacher.dtype,
         },
         "sampling": config.sampling.model_dump(mode="json"),
@@ -116,7 +116,7 @@ def _recorded_settings(config: CurateConfig) -> dict[str, Any]:
         "num_completions": config.sampling.num_completions,
         "name": path.name.partition(".")[0],  # the label of a teacher that has no other
         "data": file_fingerprint(path) if path.is_file() else None,  # the backend says that it is missing
-        "tokenizer_files": _weights(recorded.tokenizer) if recorded.tokenizer else None,
+        "tokenizer_files": model_fingerprint(recorded.tokenizer) if recorded.tokenizer else None,
     }
 
 
@@ -140,13 +140,7 @@ def _entropy_settings(config: CurateConfig) -> dict[str, Any] | None:
     if config.entropies.mode != "prefill":
         return None
     model = config.entropies.model or config.teacher.model
-    return {"model": model, "weights": _weights(model), "dtype": config.teacher.dtype}
-
-
-def _weights(model: str) -> str | None:
-    """Fingerprint of a model's folder; None for the Hub, where the name has to tell."""
-    folder = Path(resolve_model(model)).expanduser()
-    return folder_fingerprint(folder) if folder.is_dir() else None
+    return {"model": model, "weights": model_fingerprint(model), "dtype": config.teacher.dtype}
 
 
 def _code(target: str) -> str | None:

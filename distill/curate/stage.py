@@ -16,15 +16,13 @@ crash between the two leaves a row in both: the part wins. A torn last line is n
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from distill.errors import DistillError
+from distill.files import UNFINISHED, atomic_file, write_atomically
 from distill.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -34,47 +32,6 @@ GROUPS_PER_PART = 256
 LOG_BYTES_PER_PART = 64 * 2**20
 """Keeps a part far below the 2 GiB of an Arrow column, and what a part holds in memory small."""
 GROUPS_PER_BATCH = 16
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes its name only when it is whole and on disk: a crash leaves the old one, or none."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file so that whoever looks sees the old content or the new."""
-    with atomic_file(path) as file:
-        file.write(content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder survive a power loss."""
-    if os.name == "nt":  # Windows cannot open a folder, and its renames need no such help
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a folder in the place of another; a crash in between leaves neither, and the next session builds it anew."""
-    retired = old.with_name(old.name + ".old")
-    shutil.rmtree(retired, ignore_errors=True)
-    sync_folder(new)
-    if old.exists():
-        old.rename(retired)
-    new.rename(old)
-    sync_folder(old.parent)
-    shutil.rmtree(retired, ignore_errors=True)
 
 
 def shard_name(rank: int = 0, world_size: int = 1) -> str:
@@ -113,7 +70,7 @@ class Stage:
         self._schema = arrow_schema(columns)
         folder.mkdir(parents=True, exist_ok=True)
         self._check_fingerprint(fingerprint)
-        for leftover in folder.glob("*.tmp"):
+        for leftover in folder.glob("*" + UNFINISHED):
             leftover.unlink()
         self.ids: set[str] = {problem_id for part in self.parts() for problem_id in self._part_ids(part)}
         self._log_bytes = 0

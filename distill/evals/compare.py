@@ -18,7 +18,7 @@ from distill.evals.chance import Interval, mcnemar, paired_bootstrap, paired_int
 from distill.evals.gather import Run, find_run, gather_runs
 from distill.evals.metrics import Means
 from distill.evals.report import ProblemResult, Report
-from distill.evals.store import flat_settings
+from distill.fingerprints import differences
 
 SIGNIFICANCE = 0.05
 Words = Literal["beyond chance", "within chance"]
@@ -202,10 +202,9 @@ def _notes(run: Run, reference: Run) -> Iterator[str]:
 
 def _differing_settings(report: Report, baseline: Report) -> list[str]:
     """Dotted names of what was asked, sampled or judged in another way."""
-    ours, theirs = flat_settings(report.settings), flat_settings(baseline.settings)
-    compared = ("prompt", "sampling", "verifier")
-    keys = [key for key in sorted({*ours, *theirs}) if key.partition(".")[0] in compared]
-    return [key for key in keys if ours.get(key) != theirs.get(key)]
+    compared = {"prompt", "sampling", "verifier"}
+    settings = ({key: item.settings[key] for key in compared & item.settings.keys()} for item in (baseline, report))
+    return [name for name, _, _ in differences(*settings)]
 
 
 def _listed(names: Iterable[str]) -> str:

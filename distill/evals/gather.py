@@ -28,27 +28,40 @@ class Run:
 
 
 def gather_runs(sources: Sequence[Report | Path | str]) -> list[Run]:
-    """Gather the reports of one model under the same settings; a second one on a benchmark begins another run."""
+    """Gather the reports of one model under the same settings; a second one on a benchmark begins another run.
+
+    A file that is named twice, or by its folder and by itself, counts once.
+    """
     runs: list[Run] = []
+    run_of: dict[Path, Run] = {}
     for source in sources:
-        for report in [source] if isinstance(source, Report) else _read_all(Path(source)):
-            key = _run_key(report)
-            run = next((run for run in runs if run.key == key and report.name not in run.reports), None)
-            if run is None:
-                run = Run(report.label, report.model, key)
-                runs.append(run)
-            run.reports[report.name] = report
-            if not isinstance(source, Report):
-                run.sources.add(str(Path(source)))
+        if isinstance(source, Report):
+            _add(runs, source)
+            continue
+        for file, report in _read_all(Path(source)):
+            if file not in run_of:
+                run_of[file] = _add(runs, report)
+            run_of[file].sources.add(str(Path(source)))
     _make_labels_distinct(runs)
     return runs
 
 
-def _read_all(path: Path) -> list[Report]:
-    """The reports at a path; of a benchmark's splits the one that is read unless another is named comes first."""
-    reports = [read_report(found) for found in find_reports(path)]
+def _add(runs: list[Run], report: Report) -> Run:
+    """Put a report into the run it belongs to, or into a new one."""
+    key = _run_key(report)
+    run = next((run for run in runs if run.key == key and report.name not in run.reports), None)
+    if run is None:
+        run = Run(report.label, report.model, key)
+        runs.append(run)
+    run.reports[report.name] = report
+    return run
+
+
+def _read_all(path: Path) -> list[tuple[Path, Report]]:
+    """Reports at a path with their files; of a benchmark's splits the one read unless another is named comes first."""
+    reports = [(found.resolve(), read_report(found)) for found in find_reports(path)]
     usual = USUAL_SPLIT["benchmark"]
-    return sorted(reports, key=lambda report: (report.benchmark, report.split != usual, report.split))
+    return sorted(reports, key=lambda pair: (pair[1].benchmark, pair[1].split != usual, pair[1].split))
 
 
 def _run_key(report: Report) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +30,7 @@ from distill.evals.metrics import (
 )
 from distill.evals.store import JudgedGroup
 from distill.evals.subject import Subject
+from distill.files import write_atomically
 from distill.problems import Rejected
 from distill.records import Outcome
 
@@ -202,12 +202,7 @@ def write_report(report: Report, path: Path) -> None:
     problems = values.pop("problems")
     head = json.dumps(values, indent=2).removesuffix("\n}")
     lines = ",\n".join(f"    {json.dumps(problem)}" for problem in problems)
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(f'{head},\n  "problems": [\n{lines}\n  ]\n}}\n')
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_atomically(path, f'{head},\n  "problems": [\n{lines}\n  ]\n}}\n')
 
 
 def read_report(path: Path) -> Report:

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from distill.config import ResumePolicy
 from distill.errors import DistillError
+from distill.files import hold_folder, write_atomically
+from distill.fingerprints import differences, mismatch
 from distill.records import Group, Outcome, Problem, Verdict
 from distill.schema import group_to_row, row_to_group
 
@@ -50,14 +52,14 @@ class Store:
         self.folder = folder
         self.judged: dict[str, JudgedGroup] = {}
         self._file: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
         if folder is None:
             return
         _check_folder(folder, settings, resume)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_settings(folder / SETTINGS_FILE, settings)
         with ExitStack() as stack:
+            self._lock = stack.enter_context(hold_folder(folder))
+            write_atomically(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
             file = stack.enter_context((folder / COMPLETIONS_FILE).open("a+b"))
-            _lock(file, folder)
             self.judged = _read(file)
             self._file = file
             stack.pop_all()
@@ -92,11 +94,13 @@ class Store:
             self._file.flush()
 
     def close(self) -> None:
-        """Write everything through to the disk; closing twice does nothing."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        """Write everything through to the disk and let the folder go; closing twice does nothing."""
+        if self._file is None or self._lock is None:
+            return
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._lock.close()
+        self._file = self._lock = None
 
 
 def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
@@ -110,20 +114,6 @@ def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolic
         raise DistillError(f"'{folder}' holds no evaluation to resume", hint="leave '--resume always' out to start one")
     if begun:
         _check_settings(folder / SETTINGS_FILE, settings)
-
-
-def _lock(file: IO[bytes], folder: Path) -> None:
-    """Hold the file until it is closed or the process ends, however it ends."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows has no flock
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DistillError(
-            f"another process works in '{folder}'", hint="wait for it to end, or use another --out"
-        ) from None
 
 
 def _read(file: IO[bytes]) -> dict[str, JudgedGroup]:
@@ -160,39 +150,16 @@ def _without_tokens(group: Group) -> Group:
     return replace(group, prompt=replace(group.prompt, token_ids=()), completions=lean, entropy_kind="none")
 
 
-def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    # Renamed into place: a kill while writing must not leave settings that match nothing.
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     try:
-        stored = flat_settings(json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
+        stored = None
+    if not isinstance(stored, dict):
         raise DistillError(
-            f"'{path}' is missing or no JSON, so nothing says how its completions were made",
-            hint="use another --out",
-        ) from None
-    # Through JSON, because a tuple comes back as a list.
-    present = flat_settings(json.loads(json.dumps(settings)))
-    differing = [key for key in sorted({*stored, *present}) if stored.get(key) != present.get(key)]
-    if differing:
-        changes = ", ".join(f"{key} was {stored.get(key)!r} and is {present.get(key)!r}" for key in differing)
-        raise DistillError(
-            f"'{path.parent}' was evaluated with other settings: {changes}",
+            f"'{path}' is missing or holds no settings, so nothing says how its completions were made",
             hint="use another --out",
         )
-
-
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key.
-
-    >>> flat_settings({"seed": 0, "sampling": {"temperature": 0.9}})
-    {'seed': 0, 'sampling.temperature': 0.9}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
-    return flat
+    differing = differences(stored, settings)
+    if differing:
+        raise DistillError(mismatch(path.parent, differing), hint="use another --out")

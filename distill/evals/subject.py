@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
-from distill.models import resolve_model
+from distill.models import STUDENT_REPORT_FILE, model_fingerprint, resolve_model
 
-TRAINING_FILE = "distill_train.json"
 STUDENT_FOLDER = "student"
 ADAPTER_FILE = "adapter_config.json"
-# What from_pretrained reads; a README or a log beside the weights changes no completion.
-MODEL_SUFFIXES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +45,9 @@ def describe_model(model: str) -> Subject:
     if not _is_model(folder) and _is_model(folder / STUDENT_FOLDER):
         folder = folder / STUDENT_FOLDER
         path = str(folder)
-    training = _training_facts(folder / TRAINING_FILE)
+    training = _training_facts(folder / STUDENT_REPORT_FILE)
     label = training.get("method") or Path(model).name
-    return Subject(model, path, label, folder_digest(folder), training.get("cpu_seconds"))
-
-
-def folder_digest(folder: Path) -> str:
-    """The start of a SHA-256 over name and content of the files that make a model, and an adapter's base model.
-
-    The content and not its time stamp: a student trained again in the same folder is another model,
-    one copied to another machine is not.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in MODEL_SUFFIXES and path.name != TRAINING_FILE:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    if (folder / ADAPTER_FILE).is_file():
-        base = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-        digest.update(base.encode())
-        if base and Path(resolve_model(base)).is_dir():
-            digest.update(folder_digest(Path(resolve_model(base))).encode())
-    return digest.hexdigest()[:16]
+    return Subject(model, path, label, model_fingerprint(str(folder)), training.get("cpu_seconds"))
 
 
 def _is_model(folder: Path) -> bool:

@@ -82,6 +82,7 @@ def _roomy_layer() -> type:
     base: Any = DynamicLayer
 
     class RoomyLayer(base):  # type: ignore[misc]
+        is_initialized: bool
         room: tuple[torch.Tensor, torch.Tensor] | None = None
         handed_out: torch.Tensor | None = None
 
@@ -89,8 +90,9 @@ def _roomy_layer() -> type:
             self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
         ) -> tuple[torch.Tensor, torch.Tensor]:
             if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
                 self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+                self.dtype, self.device = key_states.dtype, key_states.device
+                self.is_initialized = True
             used = self.keys.shape[2]
             wanted = used + key_states.shape[2]
             # rows were dropped, merged or padded when the keys are no longer the ones handed out

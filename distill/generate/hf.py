@@ -36,6 +36,24 @@ class _OpenGroup:
     completions: dict[int, Completion]
 
 
+class _Waiting:
+    """Items that are not admitted yet, numbered, read one ahead at most."""
+
+    def __init__(self, items: Iterable[tuple[Problem, Prompt]]) -> None:
+        self._items = enumerate(items)
+        self._ahead: tuple[int, tuple[Problem, Prompt]] | None = None
+
+    def peek(self) -> tuple[int, tuple[Problem, Prompt]] | None:
+        """The next item, which stays; None after the last."""
+        if self._ahead is None:
+            self._ahead = next(self._items, None)
+        return self._ahead
+
+    def take(self) -> None:
+        """Leave the next item behind."""
+        self._ahead = None
+
+
 class HFBackend:
     """Samples with a transformers model; any causal language model with a key-value cache will do.
 
@@ -75,7 +93,7 @@ class HFBackend:
         """
         window = self._open_window()
         open_groups: dict[int, _OpenGroup] = {}
-        waiting = enumerate(items)
+        waiting = _Waiting(items)
         while True:
             requests = []
             for number, problem, prompt, request in self._next_requests(waiting, window):
@@ -119,22 +137,21 @@ class HFBackend:
         )
 
     def _next_requests(
-        self, waiting: Iterator[tuple[int, tuple[Problem, Prompt]]], window: DecodeWindow
+        self, waiting: _Waiting, window: DecodeWindow
     ) -> Iterator[tuple[int, Problem, Prompt, Request | None]]:
         """Items for the free places of the window; a request of None is a prompt that leaves no room for a token."""
-        num_completions = self._options.sampling.num_completions
-        places = window.num_free // num_completions
+        places = window.num_free // self._options.sampling.num_completions
         if window.num_running and places < ADMITTED_SHARE * self._options.teacher.groups_in_flight:
             return
         longest, num_prompts = 0, 0
-        while num_prompts < places and longest * (num_prompts + 1) <= PREFILL_TOKENS:
-            item = next(waiting, None)
-            if item is None:
-                return
+        while num_prompts < places and (item := waiting.peek()) is not None:
             number, (problem, prompt) = item
             request = self._request(number, problem, prompt)
             if request is not None:
                 longest, num_prompts = max(longest, len(prompt.token_ids)), num_prompts + 1
+                if num_prompts > 1 and longest * num_prompts > PREFILL_TOKENS:
+                    return
+            waiting.take()
             yield number, problem, prompt, request
 
     def _request(self, number: int, problem: Problem, prompt: Prompt) -> Request | None:

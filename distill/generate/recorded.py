@@ -112,7 +112,7 @@ class _Index:
                 if completion.num_tokens < 0 and not has_tokenizer:
                     raise DistillError(
                         f"{where} does not tell how many tokens a completion has",
-                        hint="set recorded.tokenizer to a model's name to have them counted",
+                        hint="--tokenizer MODEL counts them (recorded.tokenizer)",
                     )
             hashes.append(_hash(_key(row, fields, where)))
             positions.append(position)

@@ -210,5 +210,6 @@ def _check(fields: Fields, config: RecordedConfig) -> None:
     if not (fields.token_ids or fields.num_tokens or config.tokenizer):
         raise DistillError(
             f"nothing tells how many tokens the completions of '{config.path}' have, which rewards depend on",
-            hint="set recorded.token_ids or recorded.num_tokens to a column, or recorded.tokenizer to a model's name",
+            hint="--tokenizer MODEL counts them (recorded.tokenizer); or name a column:"
+            " --set recorded.num_tokens=NAME, --set recorded.token_ids=NAME",
         )

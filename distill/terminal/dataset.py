@@ -35,13 +35,14 @@ def show_stats(stats: Stats, *, as_json: bool = False) -> None:
     if as_json:
         return print_json(stats)
     console = stdout()
-    for renderable in _overview(stats):
+    for renderable in overview(stats):
         console.print(renderable)
         console.print()
     return console.print(f"[dim]one group in full: distill inspect {stats.path} --group {_example(stats)}[/]")
 
 
-def _overview(stats: Stats) -> Iterator[RenderableType]:
+def overview(stats: Stats) -> Iterator[RenderableType]:
+    """A dataset's distributions, one block after the other."""
     teachers = ", ".join(stats.teachers) or "no teacher"
     yield Text.assemble(
         (stats.path, "bold"),
@@ -103,7 +104,8 @@ def _distributions(stats: Stats) -> Table:
             continue
         low, median, high = (spread.quantiles[percent] for percent in (0, 50, 100))
         numbers = (spread.mean, spread.std, low, median, high)
-        table.add_row(name, *(f"{value:,.2f}" for value in numbers), sparkline(spread.histogram))
+        # adding 0.0 takes the sign off a zero
+        table.add_row(name, *(f"{round(value, 2) + 0.0:,.2f}" for value in numbers), sparkline(spread.histogram))
     return table
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from distill.terminal.consoles import print_json, stderr, stdout
 
@@ -56,6 +58,7 @@ def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
         ("verbosity ratio", [number(report.verbosity_ratio, 2) for report in reports]),
         ("repeated phrases", [number(report.degeneracy.all, 2) for report in reports]),
         ("well-formed", [percent(report.template.well_formed) for report in reports]),
+        ("unanswered", [str(report.unanswered) if report.unanswered else "" for report in reports]),
         ("left out", [str(len(report.rejected)) if report.rejected else "" for report in reports]),
         ("CPU seconds", [number(report.cpu_seconds) for report in reports]),
     ]
@@ -92,13 +95,22 @@ def show_comparison(comparison: Comparison, *, as_json: bool = False) -> None:
     """Models side by side; a difference from the baseline that is beyond chance is bold."""
     if as_json:
         return print_json(comparison.to_json())
+    console = stdout()
+    for renderable in comparison_table(comparison):
+        console.print(renderable)
+    return None
+
+
+def comparison_table(comparison: Comparison) -> Iterator[RenderableType]:
+    """The table of a comparison and what has to be known to read it."""
     table = Table(
-        title=f"accuracy (95 % interval), difference from [bold]{escape(comparison.baseline)}[/]", title_justify="left"
+        title=f"accuracy in % (95 % interval) and difference from [bold]{escape(comparison.baseline)}[/]",
+        title_justify="left",
     )
     table.add_column("model")
     for name in comparison.benchmarks:
         table.add_column(name, justify="right")
-        table.add_column("difference (p)", justify="right")
+        table.add_column("difference", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("train CPU s", justify="right")
     table.add_column("eval CPU s", justify="right")
@@ -108,10 +120,8 @@ def show_comparison(comparison: Comparison, *, as_json: bool = False) -> None:
         tokens = number(known[0].mean_tokens.all) if known else "–"
         train, evaluation = number(row.train_cpu_seconds, 0), number(sum(cell.cpu_seconds for cell in known), 0)
         table.add_row(f"[bold]{escape(row.label)}[/]", *cells, tokens, train, evaluation)
-    console = stdout()
-    console.print(table)
-    console.print(_footnote(comparison), style="dim")
-    return None
+    yield table
+    yield Text(_footnote(comparison), style="dim")
 
 
 def _compared(cell: Cell | None) -> tuple[str, str]:
@@ -133,4 +143,4 @@ def _footnote(comparison: Comparison) -> str:
     problems = sorted({cell.num_problems for row in comparison.rows for cell in row.cells if cell is not None})
     counts = " or ".join(f"{count:,}" for count in problems)
     lines = [f"{counts} problems each, paired by problem; bold = beyond chance at p < 0.05", *comparison.notes]
-    return escape("\n".join(lines))
+    return "\n".join(lines)

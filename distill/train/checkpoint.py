@@ -11,11 +11,12 @@ Random numbers need no place here: every step seeds its own from (seed, step).
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from distill.files import replace_folder, unfinished, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from distill.train.student import Student
 
 LATEST, WEIGHTS, OPTIMIZER, STATE = "latest", "weights.safetensors", "optimizer.pt", "state.json"
-UNFINISHED = ".unfinished-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,16 @@ def save_checkpoint(folder: Path, student: Student, optimizer: torch.optim.Optim
 
     folder.mkdir(parents=True, exist_ok=True)
     name = f"step-{progress.step:06d}"
-    unfinished, finished = folder / f"{UNFINISHED}{name}", folder / name
-    for leftover in (unfinished, finished):
-        shutil.rmtree(leftover, ignore_errors=True)
-    unfinished.mkdir()
+    finished = folder / name
+    building = unfinished(finished)
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
     weights = {name: weight.detach().contiguous() for name, weight in student.trained_parameters().items()}
-    save_file(weights, unfinished / WEIGHTS)
-    torch.save(optimizer.state_dict(), unfinished / OPTIMIZER)
-    (unfinished / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
-    sync_folder(unfinished)
-    unfinished.rename(finished)
-    replace_text(folder / LATEST, name)
+    save_file(weights, building / WEIGHTS)
+    torch.save(optimizer.state_dict(), building / OPTIMIZER)
+    (building / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
+    replace_folder(building, finished)
+    write_atomically(folder / LATEST, name)
     for entry in folder.iterdir():
         if entry.is_dir() and entry != finished:
             shutil.rmtree(entry)
@@ -84,31 +83,3 @@ def load_checkpoint(checkpoint: Path, student: Student, optimizer: torch.optim.O
             weight.copy_(weights[name])
     optimizer.load_state_dict(torch.load(checkpoint / OPTIMIZER, map_location="cpu", weights_only=True))
     return Progress(**json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old content or the new one, never a part."""
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    _sync(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the files of a folder, and their names, to disk."""
-    for entry in folder.iterdir():
-        _sync(entry)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt":  # Windows syncs neither folders nor files that are open for reading
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from distill.config import ResumePolicy, TrainConfig
 from distill.errors import DistillError
-from distill.models import load_tokenizer
+from distill.files import hold_folder, replace_folder, unfinished
+from distill.models import STUDENT_REPORT_FILE, load_tokenizer
 from distill.registry import load
 from distill.train import ReportProgress, silent
-from distill.train.checkpoint import load_checkpoint, save_checkpoint, sync_folder
+from distill.train.checkpoint import load_checkpoint, save_checkpoint
 from distill.train.data import TrainData, open_dataset, read_training_data
 from distill.train.encode import StudentEncoder
 from distill.train.losses.base import Method
 from distill.train.report import (
     METRICS_FILE,
     REPORT_FILE,
-    STUDENT_REPORT_FILE,
     TrainReport,
     epoch_means,
     keep_metrics_until,
@@ -37,7 +37,6 @@ from distill.train.run_folder import (
     CHECKPOINTS,
     STUDENT,
     decisive_settings,
-    hold_folder,
     is_finished,
     open_run,
     resume_point,
@@ -151,13 +150,11 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
         versions=library_versions(),
         config=config.model_dump(mode="json"),
     )
-    unfinished = out / f".unfinished-{STUDENT}"
-    for leftover in (unfinished, out / STUDENT):
-        shutil.rmtree(leftover, ignore_errors=True)
-    save_student(trainer.student, unfinished)
-    report.write(unfinished / STUDENT_REPORT_FILE)
-    sync_folder(unfinished)
-    unfinished.rename(out / STUDENT)
+    building = unfinished(out / STUDENT)
+    shutil.rmtree(building, ignore_errors=True)
+    save_student(trainer.student, building)
+    report.write(building / STUDENT_REPORT_FILE)
+    replace_folder(building, out / STUDENT)
     report.write(out / REPORT_FILE)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return report

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from distill import __version__
-from distill.train.checkpoint import replace_text
+from distill.files import write_atomically
 from distill.train.data import DataCounts
 
 REPORT_FILE = "train.json"
-STUDENT_REPORT_FILE = "distill_train.json"
 METRICS_FILE = "metrics.jsonl"
 EPOCH_METRICS = ("loss", "cross_entropy", "contrastive", "wrong_probability", "entropy")
 
@@ -56,7 +55,7 @@ class TrainReport:
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
-        replace_text(path, json.dumps(asdict(self), indent=2))
+        write_atomically(path, json.dumps(asdict(self), indent=2))
 
 
 def read_report(path: Path) -> TrainReport:
@@ -92,7 +91,7 @@ def keep_metrics_until(path: Path, step: int) -> None:
             break  # the process died while it wrote this line, so nothing follows it
         if metrics["step"] <= step:
             kept.append(line)
-    replace_text(path, "".join(f"{line}\n" for line in kept))
+    write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 
 def epoch_means(metrics: Iterable[dict[str, Any]]) -> tuple[dict[str, float], ...]:

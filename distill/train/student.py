@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from distill.config import LoraConfig, TrainConfig
 from distill.errors import DistillError
 from distill.models import load_model, load_tokenizer, no_progress_bars, pick_device, pick_dtype, resolve_model
 from distill.packing.head import check_head
-from distill.train.report import STUDENT_REPORT_FILE
 
 if TYPE_CHECKING:
     import torch
@@ -88,22 +86,6 @@ def check_vocabulary(student: Student, largest_id: int) -> None:
             f"its model knows {vocabulary} ids",
             hint="tokens were added without model.resize_token_embeddings(len(tokenizer)); save both again",
         )
-
-
-def model_digest(name: str) -> str:
-    """A hash of the files of a local model; empty for a model of the Hub, which its name stands for.
-
-    A student that is trained again in the same folder is another base.
-    """
-    folder = Path(resolve_model(name)).expanduser()
-    if not folder.is_dir():
-        return ""
-    digest = blake2b(digest_size=8)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".bin"} and path.name != STUDENT_REPORT_FILE:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def save_student(student: Student, folder: Path) -> None:

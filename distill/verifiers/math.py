@@ -8,8 +8,8 @@ from functools import partial
 from distill.records import Outcome, Problem, Verdict
 from distill.verifiers.extract import Region
 from distill.verifiers.gold import Gold, read_gold
-from distill.verifiers.layers import by_leading_number, compare
 from distill.verifiers.latex import unwrap
+from distill.verifiers.layers import by_leading_number, compare
 from distill.verifiers.loose import loose_statement
 from distill.verifiers.quantities import read_quantity, read_sentence
 from distill.verifiers.rendering import as_engine_text

@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.process = _start()
-        self._reap = weakref.finalize(self, _end, self.process, os.getpid())
+        self._reap = weakref.finalize(self, _end, self.process)
         try:
             greeting = self._reply(START_SECONDS)
         except WorkerGoneError as gone:
@@ -104,16 +104,13 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill and reap; in a process that was forked from the owner only close the copies of the pipes."""
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill and reap; in a process forked from the owner, whose child it is not, only the copies of the pipes close."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()
-    if os.getpid() == owner:
-        process.kill()
-        process.wait()
-    else:
-        process.returncode = 0  # not our child: nothing to wait for, and nothing to warn about
+    process.kill()
+    process.wait()
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
