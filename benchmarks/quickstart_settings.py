@@ -17,7 +17,7 @@ from distill.recipe import load_config
 from distill.records import Outcome
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
-RATES = ("1e-4", "2e-4", "5e-4", "1e-3")
+RATES = ("1e-4", "2e-4", "5e-4")
 ADVDISTILL = {
     "lambda 0": ["loss.contrastive_weight=0"],
     "lambda 0, CE summed": ["loss.contrastive_weight=0", "loss.cross_entropy=sum"],
@@ -38,7 +38,7 @@ def candidates() -> Iterator[tuple[str, str, list[str]]]:
         yield "sft", f"lr {rate}, mean per completion", [*rate_set, "loss.normalise=completion"]
         yield "sft-all-correct", f"lr {rate}", rate_set
         for name, sets in ADVDISTILL.items():
-            if rate == "2e-4" or name in {"lambda 0", "lambda 0.5"}:
+            if rate == "2e-4" or name in {"lambda 0.5", "lambda 0.5, weighted by w_i"}:
                 yield "advdistill", f"lr {rate}, {name}", [*rate_set, *sets]
 
 

@@ -175,7 +175,7 @@ class EntropiesConfig(Config):
     """Exact teacher entropies per token, in nats at temperature 1."""
 
     mode: Literal["auto", "inline", "prefill", "none"] = "auto"
-    """'inline' while sampling, 'prefill' by a pass over kept groups with local weights; 'auto' is inline if possible."""
+    """'inline' while sampling, 'prefill' by a later pass with local weights, 'auto' is inline where the backend can."""
     model: str | None = None
     """Local weights for 'prefill'; None takes the teacher."""
 

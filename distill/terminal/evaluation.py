@@ -75,7 +75,7 @@ def _without_problems(report: Report) -> dict[str, object]:
 def percent(value: float) -> str:
     """A share as people read it.
 
-    >>> percent(0.6125)
+    >>> percent(0.612)
     '61.2 %'
     """
     return f"{100 * value:.1f} %"
