@@ -96,7 +96,7 @@ def curate(
     if dry_run:
         return terminal.show_plan(pipeline.plan_run(config), as_json=as_json)
     folder = out or Path("runs") / Path(source).name.split(".")[0]
-    with _interruptible("finished groups are safe"), terminal.progress() as progress:
+    with _interruptible("finished groups are safe"), terminal.show_progress() as progress:
         result = pipeline.curate_dataset(config, folder, resume=resume, progress=progress)
     return terminal.show_curated(result, as_json=as_json)
 
@@ -118,7 +118,7 @@ def score(
 
     stored = pipeline.stored_recipe(run)
     config = _config(CurateConfig, "curate", recipe or stored, sets, {}, False)
-    with _interruptible("the completions are untouched"), terminal.progress() as progress:
+    with _interruptible("the completions are untouched"), terminal.show_progress() as progress:
         result = pipeline.score_run(run, config, progress=progress)
     terminal.show_curated(result, as_json=as_json)
 
@@ -177,7 +177,7 @@ def train(
     from distill.train.loop import train_student
 
     folder = out or Path("runs") / f"{_run_name(dataset)}-{config.method.split(':')[-1]}"
-    with _interruptible("the last checkpoint is safe"), terminal.progress() as progress:
+    with _interruptible("the last checkpoint is safe"), terminal.show_progress() as progress:
         report = train_student(config, folder, resume=resume, progress=progress)
     terminal.show_trained(report, as_json=as_json)
 
@@ -210,7 +210,7 @@ def evaluate(
     from distill.evals.run import evaluate as run_evaluation
 
     folder = out or Path("runs") / f"eval-{_run_name(Path(model))}"
-    with _interruptible("finished problems are safe"), terminal.progress() as progress:
+    with _interruptible("finished problems are safe"), terminal.show_progress() as progress:
         result = run_evaluation(config, folder, resume=resume, progress=progress)
     terminal.show_evaluated(result, folder, as_json=as_json)
 

@@ -47,7 +47,7 @@ def sample_groups(
             _check_entropies(config, backend)
             wanted = (problem for problem in problems if problem.id in missing)
             groups = backend.sample(
-                prompts(wanted, prompt, backend.tokenizer), lambda tokens: progress("tokens", tokens, None)
+                prompts(wanted, prompt, backend.tokenizer), lambda tokens: progress("sampling tokens", tokens, None)
             )
             for group in groups:
                 _check_size(config, group)

@@ -146,13 +146,13 @@ def _group(group: Group, scores: GroupScores) -> Iterator[RenderableType]:
         f"  {group.teacher}  ",
         ("dropped: " + scores.drop_reason if scores.drop_reason else "kept", "dim"),
     )
-    yield Padding(Text(problem.question), (1, 2))
+    yield Padding(Text(problem.question), (1, 2), expand=False)
     yield Text.assemble("  gold ", (problem.answer, "bold"))
     order = sorted(range(len(group.completions)), key=lambda i: -(scores.advantages[i] or 0.0))
     for i in order:
         yield Text()
         yield _completion_head(i, group.completions[i], scores)
-        yield Padding(Text(group.completions[i].text, style="none"), (0, 2))
+        yield Padding(Text(group.completions[i].text), (0, 2), expand=False)
 
 
 def _completion_head(i: int, completion: Completion, scores: GroupScores) -> RenderableType:

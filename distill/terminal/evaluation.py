@@ -112,14 +112,13 @@ def comparison_table(comparison: Comparison) -> Iterator[RenderableType]:
         table.add_column(name, justify="right")
         table.add_column("difference", justify="right")
     table.add_column("tokens", justify="right")
-    table.add_column("train CPU s", justify="right")
-    table.add_column("eval CPU s", justify="right")
+    table.add_column("CPU s", justify="right")
     for row in comparison.rows:
         known = [cell for cell in row.cells if cell is not None]
         cells = [text for cell in row.cells for text in _compared(cell)]
         tokens = number(known[0].mean_tokens.all) if known else "–"
         train, evaluation = number(row.train_cpu_seconds, 0), number(sum(cell.cpu_seconds for cell in known), 0)
-        table.add_row(f"[bold]{escape(row.label)}[/]", *cells, tokens, train, evaluation)
+        table.add_row(f"[bold]{escape(row.label)}[/]", *cells, tokens, f"{train} + {evaluation}")
     yield table
     yield Text(_footnote(comparison), style="dim")
 
@@ -132,7 +131,7 @@ def _compared(cell: Cell | None) -> tuple[str, str]:
     if cell.difference is None:
         return accuracy, ""
     style = "bold" if cell.difference.verdict == "beyond chance" else "dim"
-    return accuracy, f"[{style}]{100 * cell.difference.difference:+.1f} ({_p(cell.difference.p)})[/]"
+    return accuracy, f"[{style}]{100 * cell.difference.difference:+.1f} {_p(cell.difference.p)}[/]"
 
 
 def _p(p: float) -> str:
@@ -142,5 +141,9 @@ def _p(p: float) -> str:
 def _footnote(comparison: Comparison) -> str:
     problems = sorted({cell.num_problems for row in comparison.rows for cell in row.cells if cell is not None})
     counts = " or ".join(f"{count:,}" for count in problems)
-    lines = [f"{counts} problems each, paired by problem; bold = beyond chance at p < 0.05", *comparison.notes]
+    lines = [
+        f"{counts} problems each, paired by problem; bold = beyond chance at p < 0.05",
+        f"tokens: mean length on {comparison.benchmarks[0]}; CPU s: training + evaluation",
+        *comparison.notes,
+    ]
     return "\n".join(lines)

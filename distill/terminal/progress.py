@@ -25,13 +25,13 @@ PLAIN_INTERVAL_SECONDS = 5.0
 
 
 @contextmanager
-def progress() -> Iterator[ReportProgress]:
+def show_progress(clock: Callable[[], float] = time.monotonic) -> Iterator[ReportProgress]:
     """A callable ``(stage, advance, total)`` that draws; a stage appears when it is first named."""
     if sys.stderr.isatty():
         with _bars() as report:
             yield report
     else:
-        lines = _PlainLines()
+        lines = _PlainLines(clock)
         yield lines.report
         lines.close()
 
@@ -58,32 +58,48 @@ def _bars() -> Iterator[ReportProgress]:
 
 
 class _PlainLines:
-    """At most one line per stage every few seconds, and one when a stage ends."""
+    """At most one line per stage every few seconds, and one when a stage ends.
 
-    def __init__(self) -> None:
-        self._done: dict[str, tuple[int, int | None]] = {}
+    A count without a total has no end to wait for: "sampling tokens" stands at the end of the lines of "sampling".
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._done: dict[str, int] = {}
+        self._totals: dict[str, int | None] = {}
         self._started: dict[str, float] = {}
         self._printed: dict[str, tuple[float, int]] = {}
         self._console = stderr()
 
     def report(self, stage: str, advance: int, total: int | None) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._started.setdefault(stage, now)
-        done = self._done.get(stage, (0, None))[0] + advance
-        self._done[stage] = (done, total)
+        self._done[stage] = done = self._done.get(stage, 0) + advance
+        self._totals[stage] = total
         last_time, _ = self._printed.setdefault(stage, (now, -1))
-        if (total is not None and done >= total) or now - last_time >= PLAIN_INTERVAL_SECONDS:
+        if total is not None and (done >= total or now - last_time >= PLAIN_INTERVAL_SECONDS):
             self._print(stage, now)
 
     def close(self) -> None:
         """Print the last state of every stage that was not printed at its end."""
-        for stage in self._done:
-            self._print(stage, time.monotonic())
+        for stage, total in self._totals.items():
+            if total is not None:
+                self._print(stage, self._clock())
 
     def _print(self, stage: str, now: float) -> None:
-        done, total = self._done[stage]
+        done = self._done[stage]
         if self._printed[stage][1] == done:
             return
         self._printed[stage] = (now, done)
-        share = f"/{total:,}" if total is not None else ""
-        self._console.print(f"{stage}: {done:,}{share}  {now - self._started[stage]:.0f} s")
+        line = f"{stage}: {done:,}/{self._totals[stage]:,}  {now - self._started[stage]:.0f} s"
+        self._console.print(line + self._counts(stage, now))
+
+    def _counts(self, stage: str, now: float) -> str:
+        """The counts that belong to a stage, with their rate."""
+        texts = []
+        for name, total in self._totals.items():
+            owner, _, what = name.rpartition(" ")
+            if total is None and owner == stage:
+                seconds = max(now - self._started[name], 1e-9)
+                texts.append(f", {self._done[name]:,} {what} ({self._done[name] / seconds:,.0f}/s)")
+        return "".join(texts)

@@ -1,0 +1,49 @@
+"""What is drawn: progress that a log file can hold, bars that keep their proportions."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.terminal.charts import bar, sparkline
+from distill.terminal.progress import show_progress
+
+
+def test_a_log_gets_one_line_when_a_stage_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    with show_progress() as report:
+        for _ in range(100):
+            report("sampling", 1, 100)
+    assert [line.split("  ")[0] for line in capfd.readouterr().err.splitlines()] == ["sampling: 100/100"]
+
+
+def test_a_log_gets_lines_in_between_when_time_passes(capfd: pytest.CaptureFixture[str]) -> None:
+    clock = iter(range(0, 1000, 2))  # two seconds between any two looks at the clock
+    with show_progress(lambda: next(clock)) as report:
+        for _ in range(10):
+            report("sampling", 1, 1000)
+    # a line at the first look five seconds or more after the last one
+    assert capfd.readouterr().err.splitlines() == [
+        "sampling: 4/1,000  6 s",
+        "sampling: 7/1,000  12 s",
+        "sampling: 10/1,000  18 s",
+    ]
+
+
+def test_a_count_without_a_total_stands_on_the_lines_of_its_stage(capfd: pytest.CaptureFixture[str]) -> None:
+    with show_progress() as report:
+        report("sampling", 0, 2)
+        report("sampling tokens", 500, None)
+        report("sampling", 2, 2)
+        report("scoring", 1, 1)
+    sampling, scoring = capfd.readouterr().err.splitlines()
+    assert ", 500 tokens (" in sampling
+    assert "tokens" not in scoring
+
+
+@pytest.mark.parametrize(("value", "width"), [(0, 0), (1, 1), (8, 8), (16, 16)])
+def test_a_bar_is_as_long_as_its_share(value: int, width: int) -> None:
+    assert len(bar(value, 16, 16)) == width
+
+
+def test_the_smallest_count_is_still_seen() -> None:
+    assert bar(1, 60_000, 28) == "▏"
+    assert sparkline([0, 1, 60_000]) == " ▁█"
