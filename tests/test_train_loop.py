@@ -271,7 +271,7 @@ def test_the_callback_sees_a_model_in_eval_mode_at_every_epochs_end(tmp_path):
 def test_progress_tells_of_groups_read_and_steps_taken(tmp_path):
     told = []
     train_student(tiny_config(tmp_path), tmp_path / "out", progress=lambda *call: told.append(call))
-    assert told == [("read", 1, 6)] * 6 + [("train", 0, 6)] + [("train", 1, 6)] * 6
+    assert told == [("read", 0, None)] + [("read", 1, 6)] * 6 + [("train", 0, 6)] + [("train", 1, 6)] * 6
 
 
 # ---- students that cannot be trained

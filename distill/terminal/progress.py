@@ -55,6 +55,9 @@ def _bars() -> Iterator[ReportProgress]:
             bars.update(tasks[stage], advance=advance, total=total)
 
         yield report
+        for task in bars.tasks:
+            if task.total is None:  # a mere count is complete when the work is
+                bars.update(task.id, total=task.completed)
 
 
 class _PlainLines:

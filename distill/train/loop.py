@@ -70,6 +70,7 @@ def train_student(
         DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
     """
     method: Method = load("methods", config.method)(config.loss)
+    progress("read", 0, None)  # torch and the tokenizer take seconds to load
     encoder = StudentEncoder(load_tokenizer(config.model), config.prompt)
     data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method, progress)
     with hold_folder(out):
