@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 
 Resume = Literal["never", "always", "if-possible"]
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="YAML file; this command reads its own section.")]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", help="YAML file or shipped recipe; a command reads its section.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any field of the recipe; may be repeated.")
 ]

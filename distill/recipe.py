@@ -48,12 +48,29 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
+def find_recipe(path: Path) -> Path:
+    """The recipe's file: the path itself, or a shipped recipe of that name.
+
+    >>> find_recipe(Path("quickstart")).name
+    'quickstart.yaml'
+    """
+    package = Path(__file__).parent
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
+    shipped = sorted(entry.stem for entry in folder.glob("*.yaml"))
+    if not path.exists() and path.name == str(path) and path.stem in shipped:
+        return folder / f"{path.stem}.yaml"
+    if not path.exists():
+        raise DistillError(f"there is no recipe '{path}'", hint=did_you_mean(path.stem, shipped))
+    return path
+
+
 def read_recipe(path: Path, section: str) -> dict[str, Any]:
     """One command's section of a recipe file; empty when the recipe does not name it.
 
     Raises:
         DistillError: the file cannot be read, is no YAML mapping or has an unknown section.
     """
+    path = find_recipe(path)
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 R=runs/quickstart
-RECIPE="--recipe recipes/quickstart.yaml"
+RECIPE="--recipe quickstart"
 SPLITS="-b arithmetic:test -b arithmetic:ood"
 
 run() {

@@ -150,3 +150,17 @@ def test_greedy_groups_of_several_are_refused() -> None:
 def test_a_config_survives_being_written_and_read(tmp_path: Path) -> None:
     config = load_config(TrainConfig, "train", sets=["lora.rank=4", "optimizer.learning_rate=1e-5", "seed=7"])
     assert load_config(TrainConfig, "train", recipe=write(tmp_path, to_yaml(config, "train"))) == config
+
+
+def test_an_unknown_recipe_is_told_the_near_one() -> None:
+    with pytest.raises(DistillError, match="there is no recipe 'quickstrt'") as raised:
+        load_config(CurateConfig, "curate", recipe=Path("quickstrt"))
+    assert raised.value.hint == "did you mean 'quickstart'?"
+
+
+def test_a_file_of_the_users_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").write_text("curate: {seed: 77}\n", encoding="utf-8")
+    assert load_config(CurateConfig, "curate", recipe=Path("quickstart")).seed == 77
+    Path("quickstart").unlink()
+    assert load_config(CurateConfig, "curate", recipe=Path("quickstart")).source.name == "arithmetic"

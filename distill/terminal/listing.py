@@ -46,12 +46,15 @@ def show_cards(cards: Sequence[Card], *, as_json: bool = False) -> None:
     table = Table("name", "splits", "verifier", "licence", "from", "checked")
     for card in cards:
         splits = ", ".join(f"{name} {split.size:,}" if split.size else name for name, split in card.splits.items())
-        origin = f"{card.hub.id}@{card.hub.revision}" if card.hub else "built in"
-        checked = "[green]yes[/]" if card.checked else "[yellow]no[/]"
+        # a commit id is shown as git shows it
+        origin = (
+            f"{card.hub.id}@{card.hub.revision[:7]}" if card.hub else "built in" if card.generator else "local file"
+        )
+        checked = "–" if card.hub is None else "[green]yes[/]" if card.checked else "[yellow]no[/]"
         table.add_row(f"[bold]{card.name}[/]", splits, card.verifier.kind, card.licence, f"[dim]{origin}[/]", checked)
     console = stdout()
     console.print(table)
-    if any(not card.checked for card in cards):
+    if any(card.hub and not card.checked for card in cards):
         console.print(
             "[dim]checked: no = never loaded from the Hub by us; 'distill doctor --cards' tries (needs network)[/]"
         )
