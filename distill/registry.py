@@ -59,7 +59,7 @@ def load(kind: str, name: str) -> Any:
     target = REGISTRY[kind].get(name, name)
     if ":" not in target:
         known = list(REGISTRY[kind])
-        hint = f"{did_you_mean(name, known)} your own part is named 'pkg.module:attribute'"
+        hint = f"{did_you_mean(name, known)}; a part of your own is named 'pkg.module:attribute'"
         raise DistillError(f"no {kind.removesuffix('s')} is called '{name}'", hint=hint)
     module_name, _, attribute = target.partition(":")
     try:

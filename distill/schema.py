@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import DistillError
@@ -186,8 +187,6 @@ def row_to_group(row: Mapping[str, Any]) -> Group:
 def scores_to_row(problem_id: str, scores: GroupScores) -> dict[str, Any]:
     """A group's scores as a row of ``score_columns``."""
     rewarded = [reward for reward in scores.rewards if reward is not None]
-    mean = sum(rewarded) / len(rewarded) if rewarded else None
-    variance = sum((reward - (mean or 0.0)) ** 2 for reward in rewarded) / len(rewarded) if rewarded else None
     num_judged = sum(verdict.score is not None for verdict in scores.verdicts)
     num_correct = sum(verdict.outcome is Outcome.CORRECT for verdict in scores.verdicts)
     return {
@@ -200,8 +199,9 @@ def scores_to_row(problem_id: str, scores: GroupScores) -> dict[str, Any]:
         "advantages": list(scores.advantages),
         "num_correct": num_correct,
         "pass_rate": num_correct / num_judged if num_judged else None,
-        "reward_mean": mean,
-        "reward_std": variance**0.5 if variance is not None else None,
+        "reward_mean": fmean(rewarded) if rewarded else None,
+        # exact: of equal rewards it is 0, where sums of floats may leave a rest
+        "reward_std": pstdev(rewarded) if rewarded else None,
         "kept": scores.kept,
         "drop_reason": scores.drop_reason,
         **{reward_column(part): list(values) for part, values in scores.reward_parts.items()},

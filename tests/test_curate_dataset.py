@@ -210,6 +210,19 @@ def test_a_foreign_dataset_and_another_schema_version_are_refused(tmp_path, fold
             read(tmp_path / "splits")
 
 
+def test_the_numbers_of_a_group_leave_unverified_completions_out():
+    verdicts = tuple(map(Verdict, (Outcome.CORRECT, Outcome.UNVERIFIED, Outcome.NO_ANSWER, Outcome.INCORRECT)))
+    row = scores_to_row("p", GroupScores(verdicts, (3.0, None, 0.0, -3.0), (1.0, None, 0.0, -1.0)))
+    assert (row["num_correct"], row["pass_rate"], row["reward_mean"]) == (1, pytest.approx(1 / 3), 0.0)
+    assert row["reward_std"] == pytest.approx(6**0.5)  # (9 + 0 + 9) / 3
+
+
+def test_equal_rewards_have_no_spread():
+    # the floating-point mean of three 0.1 is not 0.1, and 'distill inspect' counts groups without spread
+    row = scores_to_row("p", GroupScores((Verdict(Outcome.CORRECT),) * 3, (0.1, 0.1, 0.1), (0.0, 0.0, 0.0)))
+    assert row["reward_std"] == 0.0
+
+
 def hand_made():
     """Three groups of two: solved 1 of 2, 0 of 2 and 2 of 2, the last with equal rewards."""
     right, wrong, none = Verdict(Outcome.CORRECT, "1", "string"), Verdict(Outcome.INCORRECT, "2", "number"), None

@@ -310,3 +310,12 @@ def test_the_tiny_student_meets_real_problems(shared_data: Path) -> None:
     assert report.accuracy < 0.2
     outcomes = [outcome for problem in report.problems for outcome in problem.outcomes]
     assert Outcome.UNVERIFIED not in outcomes
+
+
+def test_a_benchmark_without_gold_answers_asks_for_a_judge(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "Say something unkind"}\n', encoding="utf-8")
+    config = EvalConfig(model="tiny-student", benchmarks=("advbench",), source=SourceConfig(path=str(prompts)))
+    with pytest.raises(DistillError, match="'advbench' has no gold answers") as raised:
+        evaluate(config)
+    assert "--set verifier.kind=" in raised.value.hint

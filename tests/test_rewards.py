@@ -47,6 +47,21 @@ def test_cosine_starts_at_r0_ends_at_rl_and_stays_there(preset):
         assert at == [start, end, end, end, end]
 
 
+PRESETS = {
+    # correct at 0 and 2,048 tokens, wrong at 0 and 2,048 tokens: the table of docs/methods.md
+    "advdistill": (1.0, 0.5, -0.5, -1.0),
+    "open-rs": (1.0, 0.5, 0.0, -0.5),
+    "open-r1": (1.0, 0.5, -1.0, -0.5),
+    "yeo": (2.0, -10.0, -10.0, -10.0),
+}
+
+
+@pytest.mark.parametrize("preset", COSINE_PRESETS)
+def test_the_presets_are_the_published_values(preset):
+    ends = [cosine_reward(of_length(n), verdict, preset=preset) for verdict in (CORRECT, WRONG) for n in (0, 2048)]
+    assert tuple(ends) == PRESETS[preset]
+
+
 @settings(deadline=None)
 @given(st.sampled_from(sorted(COSINE_PRESETS)), st.booleans(), st.integers(0, 120), st.integers(0, 120))
 def test_cosine_is_monotone_between_its_bounds(preset, correct, one, other):

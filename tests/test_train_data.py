@@ -177,6 +177,15 @@ def test_a_long_completion_is_dropped_before_the_method_chooses(tmp_path):
     assert (data.counts.completions_truncated, data.counts.completions_overlong) == (0, 1)
 
 
+@pytest.mark.parametrize("method", ["sft", "advdistill"])
+def test_a_group_whose_correct_completions_were_all_too_long_is_left_out(tmp_path, method):
+    long, never_right = (completion("4" * 30), CORRECT), row(2, [BAD, BAD])
+    options = {"max_tokens": len(never_right["prompt_ids"]) + 10, "overlong": "drop", "method": method}
+    data = read(tmp_path, [row(1, [long, BAD]), never_right], **options)
+    # the second never had a right one, and curation kept it all the same
+    assert (data.ids, data.counts.groups_without_correct) == (("sums/2",), 1)
+
+
 def test_a_prompt_that_leaves_no_room_is_an_error_that_names_the_group(tmp_path):
     with pytest.raises(DistillError, match="group 'sums/1' has a prompt of 49 tokens, which leaves nothing"):
         read(tmp_path, sums(1), max_tokens=20)

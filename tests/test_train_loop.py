@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.models import load_model, load_tokenizer
 from distill.registry import load
-from distill.train.data import open_dataset, read_training_data
-from distill.train.encode import StudentEncoder
+from distill.train.checkpoint import Progress
 from distill.train.loop import train_student
 from distill.train.losses.base import LossOutputs
 from distill.train.losses.sft import SFT
@@ -22,19 +19,9 @@ from distill.train.report import read_metrics, read_report
 from distill.train.student import load_student
 from distill.train.trainer import Trainer
 from tests.tiny import save_tiny
-from tests.train_fixtures import losses, tiny_config
+from tests.train_fixtures import losses, make_trainer, tiny_config
 
 LORA = {"rank": 4, "dropout": 0.3}
-
-
-def make_trainer(config: TrainConfig, *, double: bool = False) -> Trainer:
-    student = load_student(config)
-    if double:
-        student.model.double()
-    method = load("methods", config.method)(config.loss)
-    encoder = StudentEncoder(student.tokenizer, config.prompt)
-    data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method)
-    return Trainer(config, data, student, method)
 
 
 def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -101,8 +88,8 @@ def test_a_step_equals_plain_autograd_over_full_logits(tmp_path):
     config = tiny_config(tmp_path, method="sft-all-correct")
     trainer = make_trainer(config, double=True)
     groups = trainer.plan.groups_of(0)
-    trainer.gradients(trainer.step_rows(groups))
-    model, total, tokens = make_trainer(config, double=True).student.model, 0.0, 0
+    metrics = trainer.gradients(trainer.step_rows(groups))
+    model, total, entropy, tokens = make_trainer(config, double=True).student.model, 0.0, 0.0, 0
     for group in groups:
         prompt = trainer.data.tokens(group).prompt_ids.tolist()
         for completion in trainer.data.tokens(group).completion_ids:
@@ -110,7 +97,9 @@ def test_a_step_equals_plain_autograd_over_full_logits(tmp_path):
             total = total + torch.nn.functional.cross_entropy(
                 logits, torch.tensor(completion.tolist()), reduction="sum"
             )
+            entropy -= (logits.softmax(-1) * logits.log_softmax(-1)).sum().item()
             tokens += len(completion)
+    assert metrics["entropy"] == pytest.approx(entropy / tokens)
     (total / tokens).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.max_grad_norm)
     for name, weight in model.named_parameters():
@@ -131,6 +120,18 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path, lora):
     assert any(gradient.abs().max() > 0 for gradient in plain.values())
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient)
+
+
+def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(tmp_path):
+    def grad_norm(seed: int, step: int) -> float:
+        torch.manual_seed(0)  # the same adapters
+        trainer = make_trainer(tiny_config(tmp_path, lora=LORA, seed=seed))
+        trainer.progress = Progress(step=step)
+        return trainer.gradients(trainer.step_rows(range(2)))["grad_norm"]
+
+    norms = [grad_norm(0, 0), grad_norm(0, 1), grad_norm(1, 0)]
+    assert len(set(norms)) == 3
+    assert grad_norm(0, 1) == norms[1]
 
 
 def test_training_lowers_the_loss(tmp_path):

@@ -11,8 +11,13 @@ from distill.config import PromptConfig, TrainConfig
 from distill.models import tokenizer_fingerprint
 from distill.prompts import build_prompt
 from distill.records import Completion, FinishReason, Group, GroupScores, Outcome, Problem, Verdict
+from distill.registry import load
 from distill.schema import SCHEMA_VERSION, dataset_columns, group_to_row, scores_to_row
+from distill.train.data import open_dataset, read_training_data
+from distill.train.encode import StudentEncoder
 from distill.train.report import read_metrics
+from distill.train.student import load_student
+from distill.train.trainer import Trainer
 from tests.tiny import save_tiny, tiny_tokenizer
 
 CHAT = PromptConfig(format="chat", system="Think.", template="{question}")
@@ -75,13 +80,14 @@ def sums(count: int) -> list[dict[str, Any]]:
 def save_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Write rows as curation does."""
     from datasets import Dataset, Features
-    from datasets.utils.logging import disable_progress_bar
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
     from distill.schema import arrow_schema
 
     disable_progress_bar()
     features = Features.from_arrow_schema(arrow_schema(dataset_columns(())))
     Dataset.from_list(list(rows), features=features).save_to_disk(str(folder))
+    enable_progress_bar()
     return folder
 
 
@@ -100,6 +106,17 @@ def tiny_config(root: Path, **changes: Any) -> TrainConfig:
         **changes,
     }
     return TrainConfig.model_validate(values)
+
+
+def make_trainer(config: TrainConfig, *, double: bool = False) -> Trainer:
+    """What ``train_student`` puts together before its first step; ``double``: the student in float64."""
+    student = load_student(config)
+    if double:
+        student.model.double()
+    method = load("methods", config.method)(config.loss)
+    encoder = StudentEncoder(student.tokenizer, config.prompt)
+    data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method)
+    return Trainer(config, data, student, method)
 
 
 def losses(out: Path) -> list[tuple[int, float, float]]:

@@ -80,6 +80,11 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
         "limit": config.limit or config.source.limit,
     }
     source = read_problems(config.source.model_copy(update=changes), role="benchmark", verifier=config.verifier.kind)
+    if not source.card.gold and config.verifier.kind is None:
+        raise DistillError(
+            f"'{name}' has no gold answers, and no registered verifier judges safety",
+            hint="name a judge of your own: --set verifier.kind=pkg.module:function, called with (text, gold)",
+        )
     problems = tuple(source)
     if not problems:
         raise DistillError(f"benchmark '{name}' has no problem", hint="look at its split and its columns")

@@ -104,8 +104,7 @@ def _distributions(stats: Stats) -> Table:
             continue
         low, median, high = (spread.quantiles[percent] for percent in (0, 50, 100))
         numbers = (spread.mean, spread.std, low, median, high)
-        # adding 0.0 takes the sign off a zero
-        table.add_row(name, *(f"{round(value, 2) + 0.0:,.2f}" for value in numbers), sparkline(spread.histogram))
+        table.add_row(name, *map(_two_digits, numbers), sparkline(spread.histogram))
     return table
 
 
@@ -118,10 +117,14 @@ def _ranked(best: Sequence[GroupSummary], worst: Sequence[GroupSummary]) -> Tabl
     table.add_column("")
     for place, groups in (("highest", best), ("lowest", worst)):
         for rank, group in enumerate(groups[:3]):
-            mean = f"{group.reward_mean:.2f}" if group.reward_mean is not None else "–"
+            mean = _two_digits(group.reward_mean) if group.reward_mean is not None else "–"
             solved = f"{group.num_correct}/{group.num_completions}"
             table.add_row("" if rank else place, group.id, solved, mean, group.drop_reason)
     return table
+
+
+def _two_digits(value: float) -> str:
+    return f"{round(value, 2) + 0.0:,.2f}"  # adding 0.0 takes the sign off a zero
 
 
 def _example(stats: Stats) -> str:

@@ -85,8 +85,8 @@ def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
     notes = {
         "completions truncated, without an end token: longer than max_tokens": report.data.completions_truncated,
         "completions left out: longer than max_tokens": report.data.completions_overlong,
-        "groups left out: no correct completion among the first": report.data.groups_without_correct,
-        "groups rendered again for the student's own tokenizer": report.data.groups_encoded_again,
+        "groups left out: no correct completion is left in them": report.data.groups_without_correct,
+        "groups rendered again: the student reads another prompt or other tokens": report.data.groups_encoded_again,
     }
     for note, count in notes.items():
         if count:

@@ -49,7 +49,7 @@ class DataCounts:
     groups_not_kept: int = 0
     """Dropped by curation."""
     groups_without_correct: int = 0
-    """The first ``completions_per_group`` completions lost every correct one."""
+    """Every correct completion was left out, by ``completions_per_group`` or for its length."""
     groups_not_selected: int = 0
     """The method found no completion to train on."""
     groups: int = 0
@@ -180,7 +180,7 @@ def read_training_data(
 
     In this order: groups that curation kept; their first ``completions_per_group`` completions, with
     advantages of their own; completions that fit ``max_tokens`` (or all, with ``overlong: truncate``);
-    what the method selects.
+    groups that still have a correct completion; what the method selects.
 
     Raises:
         DistillError: nothing is left, or a selected completion has no token to learn.
@@ -219,9 +219,6 @@ def _add_group(
 ) -> None:
     """Append what is trained on of one kept row, or count why nothing is."""
     judged = _judged(row, config)
-    if judged is None:
-        counts.groups_without_correct += 1
-        return
     encoded = encoder.encode(row, len(judged))
     counts.groups_encoded_again += encoded.again
     room = config.max_tokens - len(encoded.prompt_ids)
@@ -233,6 +230,10 @@ def _add_group(
         tuple(judged.outcomes[i] for i in fitting),
         tuple(min(len(ids), max(room, 0)) for ids in completions),
     )
+    if Outcome.CORRECT in row["outcomes"] and Outcome.CORRECT not in judged.outcomes:
+        # The best of its wrong completions would be imitated. One that never had a right one was kept on purpose.
+        counts.groups_without_correct += 1
+        return
     selected = method.select(judged)
     if not selected:
         counts.groups_not_selected += 1
@@ -250,17 +251,12 @@ def _add_group(
     rows.group_sizes.append(len(selected))
 
 
-def _judged(row: dict[str, Any], config: TrainConfig) -> JudgedGroup | None:
-    """Advantages and outcomes of the completions that count; None when no correct one is left among them.
-
-    A group that had no correct completion in the first place was kept on purpose and stays.
-    """
+def _judged(row: dict[str, Any], config: TrainConfig) -> JudgedGroup:
+    """Advantages and outcomes of the completions that count, which have no tokens yet."""
     outcomes = tuple(Outcome(outcome) for outcome in row["outcomes"])
     first = config.completions_per_group or len(outcomes)
     if first >= len(outcomes):
         return JudgedGroup(tuple(row["advantages"]), outcomes, (0,) * len(outcomes))
-    if Outcome.CORRECT in outcomes and Outcome.CORRECT not in outcomes[:first]:
-        return None
     advantages = group_advantages(row["rewards"][:first], eps=config.advantages.eps, ddof=config.advantages.ddof)
     return JudgedGroup(advantages, outcomes[:first], (0,) * first)
 
