@@ -65,8 +65,9 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
 
     ``chat`` renders the messages by the tokenizer's chat template, up to where the assistant begins, and
     encodes without adding special tokens, which are the template's business. A template that refuses a
-    system message, or drops it silently, gets its text at the top of the user message instead. ``plain`` joins
-    system text and template by a blank line and encodes with the tokenizer's own special tokens.
+    system message, or drops it silently, gets its text at the top of the user message instead; the messages
+    of the prompt stay apart, for a student's template may take them. ``plain`` joins system text and template
+    by a blank line and encodes with the tokenizer's own special tokens.
 
     Args:
         prompt: as ``resolve_prompt`` returns it.
@@ -82,7 +83,7 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
         text = "\n\n".join(message["content"] for message in messages)
         token_ids = () if tokenizer is None else _encode_plain(text, tokenizer)
     else:
-        messages, text = _render_chat(messages, tokenizer)
+        text = _render_chat(messages, tokenizer)
         token_ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     return Prompt(messages, prompt.format, text, token_ids, ends_in_think(text, problem.question))
 
@@ -127,8 +128,8 @@ def _messages(system: str, user: str) -> tuple[Message, ...]:
     return (Message(role="system", content=system), *turns) if system.strip() else turns
 
 
-def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[Message, ...], str]:
-    """The messages as they were accepted, and their text."""
+def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of the messages by the tokenizer's template."""
     from jinja2.exceptions import TemplateError
 
     if not tokenizer.chat_template:
@@ -145,7 +146,7 @@ def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBa
             failure = str(error)
             continue
         if attempt is merged or attempt[0]["content"].strip() in text:
-            return attempt, text
+            return text
     raise DistillError(
         f"the chat template of '{tokenizer.name_or_path}' fails: {failure}", hint="--set prompt.format=plain avoids it"
     )

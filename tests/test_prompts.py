@@ -76,7 +76,8 @@ def test_an_empty_system_text_sends_no_system_message() -> None:
 @pytest.mark.parametrize("template", [REFUSES_SYSTEM, DROPS_SYSTEM], ids=["refuses", "drops"])
 def test_a_template_without_a_place_for_system_text_gets_it_at_the_top_of_the_user_message(template: str) -> None:
     prompt = build_prompt(problem(), resolved(system="Be brief."), byte_tokenizer(template))
-    assert prompt.messages == ({"role": "user", "content": "Be brief.\n\nWhat is 3 + 4?"},)
+    # a student whose template has a place for it gets a system message again, as in its evaluation
+    assert [message["content"] for message in prompt.messages] == ["Be brief.", "What is 3 + 4?"]
     assert prompt.text == "<|im_start|>user\nBe brief.\n\nWhat is 3 + 4?<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -48,18 +48,18 @@ def test_cosine_starts_at_r0_ends_at_rl_and_stays_there(preset):
 
 
 PRESETS = {
-    # correct at 0 and 2,048 tokens, wrong at 0 and 2,048 tokens: the table of docs/methods.md
-    "advdistill": (1.0, 0.5, -0.5, -1.0),
-    "open-rs": (1.0, 0.5, 0.0, -0.5),
-    "open-r1": (1.0, 0.5, -1.0, -0.5),
-    "yeo": (2.0, -10.0, -10.0, -10.0),
+    # correct, then wrong completions of 0, 1,024 and 2,048 tokens: the table of docs/methods.md, and halfway
+    "advdistill": (1.0, 0.75, 0.5, -0.5, -0.75, -1.0),
+    "open-rs": (1.0, 0.75, 0.5, 0.0, -0.25, -0.5),
+    "open-r1": (1.0, 0.75, 0.5, -1.0, -0.75, -0.5),
+    "yeo": (2.0, 1.5, -10.0, -10.0, -5.0, -10.0),
 }
 
 
 @pytest.mark.parametrize("preset", COSINE_PRESETS)
 def test_the_presets_are_the_published_values(preset):
-    ends = [cosine_reward(of_length(n), verdict, preset=preset) for verdict in (CORRECT, WRONG) for n in (0, 2048)]
-    assert tuple(ends) == PRESETS[preset]
+    at = [cosine_reward(of_length(n), verdict, preset=preset) for verdict in (CORRECT, WRONG) for n in (0, 1024, 2048)]
+    assert tuple(at) == PRESETS[preset]
 
 
 @settings(deadline=None)

@@ -98,6 +98,17 @@ def test_an_unknown_end_that_has_its_end_token_gets_no_second_one(tmp_path):
     assert ids(read(tmp_path, [row(1, [(recorded, CORRECT), BAD])]))[0] == list(recorded.token_ids)
 
 
+def test_a_completion_that_a_stop_text_ended_gets_an_end_token(tmp_path):
+    stopped = Completion("2", token_ids=completion("2", "length").token_ids, finish_reason="stop")
+    assert ids(read(tmp_path, [row(1, [(stopped, CORRECT), BAD])]))[0] == [*stopped.token_ids, END]
+
+
+def test_another_of_the_teachers_end_tokens_is_an_end_token_too(tmp_path):
+    other_end = tiny_tokenizer().convert_tokens_to_ids("<|im_start|>")
+    ended = Completion("2", token_ids=(*completion("2", "length").token_ids, other_end), finish_reason="stop")
+    assert ids(read(tmp_path, [row(1, [(ended, CORRECT), BAD])]))[0] == list(ended.token_ids)
+
+
 def test_recorded_completions_without_ids_are_tokenised(tmp_path):
     recorded = Completion("2", num_tokens=1, finish_reason="unknown")
     data = read(tmp_path, [row(1, [(recorded, CORRECT), (Completion("3", num_tokens=1), INCORRECT)])])

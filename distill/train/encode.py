@@ -5,8 +5,8 @@ sampled: text tokenised again is not the sampled sequence. Any other student get
 tokens. A prompt is taken as it is when the student would render the same text.
 
 Every completion ends with an end token unless it was cut off (finish_reason 'length'): also a recorded
-one of which nobody knows how it ended ('unknown'), because a student that rarely sees an end token
-does not learn to stop.
+one that a stop text ended, or of which nobody knows how it ended ('unknown'), because a student that
+rarely sees an end token does not learn to stop.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class StudentEncoder:
         self._tokenizer = tokenizer
         self._prompt = prompt
         self._fingerprint = tokenizer_fingerprint(tokenizer)
-        self._end_ids = end_token_ids(tokenizer)
+        # a teacher of the same tokenizer may end with another special token than this student's
+        special_ids = (token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special)
+        self._end_ids = end_token_ids(tokenizer).union(special_ids)
         self._end_id = int(tokenizer.eos_token_id)
         self._cards: dict[str, CardPrompt] = {}
 
@@ -82,10 +84,10 @@ class StudentEncoder:
         return EncodedGroup(prompt_ids, self._tokenise(texts[:num_completions], finish_reasons), again=True)
 
     def _ended(self, ids: TokenIds, finish_reason: str) -> TokenIds:
-        """Ids as sampled; those of an 'unknown' end get an end token where they lack one."""
+        """Ids as sampled, with an end token where they lack one that they should have."""
         import numpy as np
 
-        if finish_reason != "unknown" or int(ids[-1]) in self._end_ids:
+        if finish_reason == "length" or int(ids[-1]) in self._end_ids:
             return ids
         return np.append(ids, np.int32(self._end_id))
 
