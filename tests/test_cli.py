@@ -60,7 +60,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def failed(result: Result, *words: str) -> None:
+def assert_user_error(result: Result, *words: str) -> None:
     """The command ended as wrong input should: status 1, one error line with these words, a hint, no traceback."""
     assert result.code == 1, result
     assert "Traceback" not in result.err
@@ -101,7 +101,7 @@ def test_inspect_shows_one_group_in_full(distill: Run, journey: Path) -> None:
 
 
 def test_inspect_of_an_unknown_group_names_a_near_one(distill: Run, journey: Path) -> None:
-    failed(distill("inspect", journey / "groups", "--group", "arithmetic/train/0003"), "did you mean")
+    assert_user_error(distill("inspect", journey / "groups", "--group", "arithmetic/train/0003"), "did you mean")
 
 
 def test_scoring_again_changes_rewards_and_samples_nothing(distill: Run, journey: Path, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_every_kind_can_be_listed(distill: Run, kind: str) -> None:
 
 
 def test_a_wrong_kind_is_told_the_near_one(distill: Run) -> None:
-    failed(distill("list", "verifier"), "did you mean 'verifiers'?")
+    assert_user_error(distill("list", "verifier"), "did you mean 'verifiers'?")
 
 
 def test_the_doctor_finds_this_machine_well(distill: Run) -> None:
@@ -170,42 +170,44 @@ GOOD = {"question": "What is 1 + 1?", "answer": "2", "completions": ["\\boxed{2}
 
 
 def test_an_unknown_source_is_told_what_a_source_can_be(distill: Run, tmp_path: Path) -> None:
-    failed(distill("curate", "gsm8", "--out", tmp_path / "run"), "gsm8k")
+    assert_user_error(distill("curate", "gsm8", "--out", tmp_path / "run"), "gsm8k")
 
 
 def test_a_wrongly_encoded_file_is_named_with_its_line(distill: Run, tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_bytes(json.dumps(GOOD).encode() + b'\n{"question": "caf\xe9", "answer": "1"}\n')
-    failed(distill("curate", path, "--out", tmp_path / "run"), "problems.jsonl", "2")
+    assert_user_error(distill("curate", path, "--out", tmp_path / "run"), "problems.jsonl", "2")
 
 
 def test_a_missing_column_is_told_the_found_ones(distill: Run, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "problems.jsonl", {"text": "What is 1 + 1?", "answer": "2"})
-    failed(distill("curate", path, "--out", tmp_path / "run"), "text", "--set source.columns.question=")
+    assert_user_error(distill("curate", path, "--out", tmp_path / "run"), "text", "--set source.columns.question=")
 
 
 def test_recorded_completions_without_any_token_count_stop_at_the_start(distill: Run, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", {key: GOOD[key] for key in ("question", "answer", "completions")})
-    failed(distill("curate", path, "--completions", path, "--out", tmp_path / "run"), "--tokenizer")
+    assert_user_error(distill("curate", path, "--completions", path, "--out", tmp_path / "run"), "--tokenizer")
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(distill: Run, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x", encoding="utf-8")
     path = jsonl(tmp_path / "rows.jsonl", GOOD)
-    failed(distill("curate", path, "--completions", path, "--out", tmp_path / "mine"), "thesis.tex", "--out")
+    assert_user_error(distill("curate", path, "--completions", path, "--out", tmp_path / "mine"), "thesis.tex", "--out")
     assert [entry.name for entry in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
 def test_another_run_in_the_folder_is_told_by_its_differing_key(distill: Run, journey: Path) -> None:
     result = distill("curate", "arithmetic", "--limit", 8, "--out", journey / "groups", *SMALL, "--seed", 9)
-    failed(result, "seed", "--out")
+    assert_user_error(result, "seed", "--out")
 
 
 def test_a_model_folder_without_tokenizer_is_told_so(distill: Run, journey: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
-    failed(distill("train", journey / "groups", "--model", tmp_path / "model", "--out", tmp_path / "run"), "tokenizer")
+    assert_user_error(
+        distill("train", journey / "groups", "--model", tmp_path / "model", "--out", tmp_path / "run"), "tokenizer"
+    )
 
 
 def test_a_tokenizer_without_chat_template_is_told_the_plain_format(
@@ -219,7 +221,7 @@ def test_a_tokenizer_without_chat_template_is_told_the_plain_format(
     load_model("tiny-student").save_pretrained(tmp_path / "model")
     distill("--version")  # takes away what transformers printed while it saved
     result = distill("eval", tmp_path / "model", "-b", "arithmetic", "--limit", 2, "--out", tmp_path / "eval")
-    failed(result, "--set prompt.format=plain")
+    assert_user_error(result, "--set prompt.format=plain")
 
 
 def test_a_dataset_of_another_schema_version_is_told_so(distill: Run, journey: Path, tmp_path: Path) -> None:
@@ -228,8 +230,8 @@ def test_a_dataset_of_another_schema_version_is_told_so(distill: Run, journey: P
     old = datasets.load_from_disk(journey / "groups" / "dataset").remove_columns("schema_version")
     old.add_column("schema_version", [0] * len(old)).save_to_disk(tmp_path / "old")
     distill("--version")  # takes away what datasets printed while it saved
-    failed(distill("inspect", tmp_path / "old"), "schema version 0")
-    failed(distill("train", tmp_path / "old", "--out", tmp_path / "run"), "schema version 0")
+    assert_user_error(distill("inspect", tmp_path / "old"), "schema version 0")
+    assert_user_error(distill("train", tmp_path / "old", "--out", tmp_path / "run"), "schema version 0")
 
 
 def test_bad_rows_are_judged_or_listed_and_never_stop_a_run(distill: Run, tmp_path: Path) -> None:
