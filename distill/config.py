@@ -20,7 +20,9 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 class Config(BaseModel):
     """Frozen, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class ColumnsConfig(Config):
@@ -197,6 +199,15 @@ class CurateConfig(Config):
     seed: int = 0
     """A completion's generator is seeded from (seed, problem id, index of the completion)."""
 
+    @model_validator(mode="after")
+    def _recorded_completions_are_read(self) -> CurateConfig:
+        if self.recorded.path is not None and self.teacher.backend == "hf":
+            raise ValueError(
+                f"recorded.path is '{self.recorded.path}', but the backend 'hf' samples and reads no completions: "
+                "leave it out, or set teacher.backend to 'recorded'"
+            )
+        return self
+
 
 class LoraConfig(Config):
     """Low-rank adapters; leave the section out for full fine-tuning."""
@@ -219,6 +230,13 @@ class OptimizerConfig(Config):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     max_grad_norm: float = Field(0.5, gt=0)
     """The AdvDistill text says 1.0, its table 0.5."""
+
+    @field_validator("betas")
+    @classmethod
+    def _betas_are_shares(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both should be at least 0 and less than 1")
+        return betas
 
 
 class LossConfig(Config):

@@ -226,7 +226,11 @@ def test_the_label_is_the_files_name_unless_a_teacher_is_named(tmp_path: Path) -
         ([{"id": 1, "completions": ["x"], "num_tokens": [1, 2]}], {}, "1 completions but 2 of 'num_tokens'", ""),
         ([{"id": 1, "completions": ["x"], "num_tokens": [None]}], {}, "line 1 does not tell how many", "tokenizer"),
         ([{"id": 1, "completions": ["x"], "num_tokens": [1.5]}], {}, "'1.5' tokens, expected a whole", ""),
+        ([{"id": 1, "completions": ["x"], "num_tokens": [2**31]}], {}, "'2147483648' tokens, which no model", ""),
+        ([{"id": 1, "completions": ["x"], "num_tokens": [-7]}], {}, "line 1 does not tell how many", "tokenizer"),
         ([{"id": 1, "completions": ["x"], "token_ids": [3]}], {}, "not a list of integers", ""),
+        ([{"id": 1, "completions": ["x"], "token_ids": [[3, -5]]}], {}, "'-5' is no token id", "--tokenizer"),
+        ([{"id": 1, "completions": ["x"], "token_ids": [[2**31]]}], {}, "'2147483648' is no token id", "--tokenizer"),
         ([{"id": 1, "completions": [7], "num_tokens": [1]}], {}, "a completion is a int", ""),
         ([{"id": None, "completion": "x", "num_tokens": 1}], {}, "'id' is 'None'", ""),
         ([{"id": 1, "a": "x", "n": 1}], {"completions": ("a",), "models": ("m", "l")}, "2 values for 1 paths", "each"),
@@ -259,6 +263,8 @@ GOOD = b'{"id": 1, "completion": "x", "num_tokens": 1}\n'
         (GOOD + b"\r\n" + GOOD + b'{"id": \n', "line 4 is not JSON"),
         (GOOD + '{"id": 1, "completion": "ü"}\n'.encode("latin-1"), "line 2 is not UTF-8: byte 26 is 0xfc"),
         (GOOD + b"[1]\n", "line 2 holds a list, expected an object"),
+        (GOOD + b"9" * 5000 + b"\n", "line 2 is not JSON: Exceeds the limit (4300 digits)"),
+        (GOOD + b"[" * 100_000 + b"\n", "line 2 is not JSON: nested too deeply"),
         (gzip.compress(GOOD * 50)[:40], "cannot be unpacked"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
     ],
@@ -285,6 +291,15 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
         open_recorded(tmp_path)
     with pytest.raises(DistillError, match="needs a file of completions"):
         RecordedBackend(BackendOptions())
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark_before_anything_is_counted(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "tiny")
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"id": 1, "completion": "a \\ud800"}\n')
+    ((completion,),) = (group.completions for group in read(path, "1", tokenizer=str(tmp_path / "tiny")))
+    assert completion.text == "a ?"
+    assert completion.num_tokens == 3  # a token per byte; nothing says that it stopped
 
 
 def test_rows_of_equal_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,8 @@ def test_a_section_that_is_off_by_default_can_be_switched_on() -> None:
         ),
         ("train:\n  epochs: many\n", "'train.epochs'", "docs/config.md"),
         ("train:\n  epochs: 0\n", "greater than or equal to 1, found '0'", "docs/config.md"),
+        ("train:\n  optimizer: {betas: [0.9, 1]}\n", "'train.optimizer.betas': both should be", "docs/config.md"),
+        ("train:\n  optimizer: {learning_rate: .inf}\n", "should be a finite number, found 'inf'", "docs/config.md"),
         ("training:\n  epochs: 1\n", "no section 'training'", "did you mean 'train'?"),
         ("- 1\n", "is no mapping", "curate, train, eval"),
         ("a: [\n", "cannot be read", "YAML"),
@@ -145,6 +147,12 @@ def test_a_wrong_set_names_itself() -> None:
 def test_greedy_groups_of_several_are_refused() -> None:
     with pytest.raises(DistillError, match="greedy samples are all the same"):
         load_config(EvalConfig, "eval", sets=["sampling.num_completions=4"])
+
+
+def test_recorded_completions_that_no_backend_would_read_are_refused() -> None:
+    with pytest.raises(DistillError, match="the backend 'hf' samples and reads no completions"):
+        load_config(CurateConfig, "curate", sets=["recorded.path=rows.jsonl"])
+    load_config(CurateConfig, "curate", sets=["recorded.path=rows.jsonl", "teacher.backend=recorded"])
 
 
 def test_a_config_survives_being_written_and_read(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ USUAL_NAMES = {
     "num_tokens": ("num_tokens",),
     "finish_reasons": ("finish_reasons", "finish_reason"),
 }
+MAX_INTEGERS = 2**31
+"""Token ids and counts are stored as 32-bit integers."""
 FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_length"), "length"),
@@ -164,7 +166,8 @@ def _text(text: Any, where: str) -> str:
         )
     if not isinstance(text, str):
         raise DistillError(f"{where}: a completion is a {type(text).__name__}, expected text")
-    return text
+    # Half a surrogate pair, which JSON can spell, is text for neither a tokenizer nor a file.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _token_ids(ids: Any, where: str) -> tuple[int, ...]:
@@ -172,6 +175,11 @@ def _token_ids(ids: Any, where: str) -> tuple[int, ...]:
         return ()
     if not isinstance(ids, list) or not all(isinstance(token_id, int) for token_id in ids):
         raise DistillError(f"{where}: the token ids of a completion are not a list of integers")
+    if not all(0 <= token_id < MAX_INTEGERS for token_id in ids):
+        raise DistillError(
+            f"{where}: '{next(i for i in ids if not 0 <= i < MAX_INTEGERS)}' is no token id",
+            hint="--tokenizer MODEL makes them from the texts (recorded.tokenizer)",
+        )
     return tuple(ids)
 
 
@@ -180,7 +188,9 @@ def _count(count: Any, where: str) -> int:
         return -1
     if isinstance(count, bool) or not isinstance(count, int | float) or not float(count).is_integer():
         raise DistillError(f"{where}: a completion has '{count}' tokens, expected a whole number")
-    return int(count)
+    if count >= MAX_INTEGERS:
+        raise DistillError(f"{where}: a completion has '{count}' tokens, which no model writes")
+    return max(-1, int(count))  # -1 is how a dataset of ours says that it is not known
 
 
 def _usual(field: str, columns: Sequence[str]) -> str | None:

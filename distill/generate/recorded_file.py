@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from distill.errors import DistillError
+from distill.problems.rows import json_fault
 
 Row: TypeAlias = dict[str, Any]
 
@@ -169,9 +170,9 @@ def _parse(line: bytes, where: str) -> Row:
             f"{where} is not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}",
             hint="convert the file: iconv -f LATIN1 -t UTF-8",
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DistillError(
-            f"{where} is not JSON: {error.msg} at character {error.pos + 1}", hint="JSON Lines has one object per line"
+            f"{where} is not JSON: {json_fault(error)}", hint="JSON Lines has one object per line"
         ) from None
     if not isinstance(row, dict):
         raise DistillError(

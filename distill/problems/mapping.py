@@ -166,6 +166,8 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
 def first_filled(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Any]:
     """The first of the columns that holds something, and what; ``(name, None)`` if one exists but is empty.
 
+    NaN is what a table without nulls has for nothing.
+
     >>> first_filled({"label": None, "answer": "(3,4]"}, ["label", "answer"])
     ('answer', '(3,4]')
     >>> first_filled({"label": " "}, ["label", "answer"]), first_filled({}, ["label"])
@@ -177,7 +179,7 @@ def first_filled(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Any
         if value is ABSENT:
             continue
         existing = existing or name
-        blank = value is None or (isinstance(value, str) and not value.strip())
+        blank = value is None or value != value or (isinstance(value, str) and not value.strip())
         if not blank and value not in ([], {}):
             return name, value
     return existing, None
@@ -278,6 +280,7 @@ def _digits(count: int) -> list[str]:
 def _check_unicode(problem: Problem) -> None:
     """JSON may hold half a surrogate pair, which no file can store."""
     try:
-        "".join((problem.id, problem.question, problem.answer, problem.solution, *problem.options)).encode()
+        texts = (problem.id, problem.question, problem.answer, problem.solution, problem.metadata, *problem.options)
+        "".join(texts).encode()
     except UnicodeEncodeError:
         raise RowRejectedError("not_unicode") from None

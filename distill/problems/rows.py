@@ -32,7 +32,8 @@ def check_file(path: Path) -> None:
     if not path.exists():
         neighbours = [file.name for file in path.parent.glob("*") if file.name.endswith(DATA_SUFFIXES)]
         few = 0 < len(neighbours) <= MAX_NEIGHBOURS
-        raise DistillError(f"no file '{path}'", hint=did_you_mean(path.name, sorted(neighbours)) if few else "")
+        hint = did_you_mean(path.name, sorted(neighbours)) if few else f"looked for in '{path.parent.resolve()}'"
+        raise DistillError(f"no file '{path}'", hint=hint)
     if not path.name.endswith(DATA_SUFFIXES):
         raise DistillError(f"'{path}' is of no kind that can be read", hint=f"expected {', '.join(DATA_SUFFIXES)}")
 
@@ -53,7 +54,7 @@ def file_rows(path: Path) -> Iterator[Row]:
         reason = getattr(error, "strerror", None) or str(error)
         raise DistillError(f"'{path}' cannot be read: {reason}", hint="is the file complete?") from None
     if empty:
-        raise DistillError(f"'{path}' has no rows")
+        raise DistillError(f"'{path}' has no rows", hint="is it the right file, and was it written to its end?")
 
 
 def _rows_by_suffix(path: Path) -> Iterator[Row]:
@@ -95,11 +96,18 @@ def _array_rows(content: bytes, path: Path) -> Iterator[Row]:
 def _parse(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    except (ValueError, RecursionError) as error:
         raise DistillError(
-            f"{place}: not valid JSON: {reason}", hint='expected one JSON object per line, such as {"question": ...}'
+            f"{place}: not valid JSON: {json_fault(error)}",
+            hint='expected one JSON object per line, such as {"question": ...}',
         ) from None
+
+
+def json_fault(error: ValueError | RecursionError) -> str:
+    """What is wrong with a JSON text, in a few words; ``error`` is what ``json.loads`` raised."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -113,7 +121,10 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 number += 1
                 yield number, row
     except pa.ArrowException as error:
-        raise DistillError(f"'{path}' is no readable Parquet file: {str(error).splitlines()[0]}") from None
+        reason = str(error).partition("\n")[0]
+        raise DistillError(
+            f"'{path}' is no readable Parquet file: {reason}", hint="was it written to its end?"
+        ) from None
 
 
 def hub_rows(hub: HubDataset, hub_split: str, *, streaming: bool = False) -> Generator[Row, None, None]:

@@ -119,7 +119,8 @@ class ProblemSource:
                     raise RowRejectedError("duplicate_id")
             except RowRejectedError as rejection:
                 reasons[str(rejection)] += 1
-                rejected.append(Rejected(number, self.mapping.row_id(row, index), str(rejection)))
+                row_id = self.mapping.row_id(row, index).encode("utf-8", "replace").decode()
+                rejected.append(Rejected(number, row_id, str(rejection)))
                 continue
             seen.add(problem.id)
             key = self._key(problem)
