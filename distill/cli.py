@@ -292,10 +292,15 @@ def _run_name(path: Path) -> str:
     return path.parent.name if path.name in {"dataset", "student"} else path.name
 
 
+def _interrupt(*_: object) -> None:
+    """What Ctrl-C does, also where it is ignored, as in everything that a script starts in the background."""
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def _interruptible(what_is_safe: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM end a long command with one line that says what is kept and how to go on."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt as interrupt:

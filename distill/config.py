@@ -213,9 +213,13 @@ class LoraConfig(Config):
     """Low-rank adapters; leave the section out for full fine-tuning."""
 
     rank: int = Field(64, ge=1)
+    """Inner width of the adapters."""
     alpha: float = Field(32, gt=0)
+    """An adapter's output is multiplied by alpha / rank."""
     dropout: float = Field(0.05, ge=0, lt=1)
+    """On the adapters' input while training."""
     target_modules: tuple[str, ...] = ("q_proj", "v_proj")
+    """Names of the linear layers that get an adapter."""
 
 
 class OptimizerConfig(Config):

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
-
-from vllm import LLM, SamplingParams
 
 from distill.config import PromptConfig, SamplingConfig, SourceConfig
 from distill.problems import read_problems
@@ -29,6 +28,11 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+
+    try:
+        from vllm import LLM, SamplingParams
+    except ModuleNotFoundError:
+        sys.exit("error: vllm is not installed here\nhint: pip install vllm, in an environment of its own if you like")
 
     # generation_config="vllm" keeps the model's own sampling defaults out; the seed is the engine's, not a request's.
     llm = LLM(model=options.model, generation_config="vllm", seed=options.seed, enable_prefix_caching=True)

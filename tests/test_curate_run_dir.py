@@ -27,6 +27,13 @@ def begin(path, settings=SETTINGS, resume="if-possible", config=None):
         run.start(config or CurateConfig(), settings, ABOUT, resume)
 
 
+def begin_and_sample(path, **settings):
+    begin(path, **settings)
+    shard = path / "completions" / "00000-of-00001"
+    shard.mkdir(parents=True)
+    (shard / "wal.jsonl").write_text('{"id": "1"}\n', encoding="utf-8")
+
+
 def changed(stage, **values):
     return {**SETTINGS, stage: {**(SETTINGS[stage] or {}), **values}}
 
@@ -45,26 +52,25 @@ def test_a_run_keeps_its_recipe_settings_and_sessions(tmp_path):
 
 
 def test_other_settings_are_refused_with_dotted_names_and_both_values(tmp_path):
-    begin(tmp_path)
+    begin_and_sample(tmp_path)
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(DistillError) as caught:
         begin(tmp_path, {**SETTINGS, "completions": {"seed": 1, "sampling": {"temperature": 0.5}}})
     assert "completions.seed was 0, is 1" in str(caught.value)
     assert "completions.sampling.temperature was 0.9, is 0.5" in str(caught.value)
     assert "use another --out" in caught.value.hint
-    assert "--resume never" in caught.value.hint
     assert (tmp_path / "run.json").read_bytes() == before
 
 
 def test_other_scores_point_to_scoring_without_sampling(tmp_path):
-    begin(tmp_path)
+    begin_and_sample(tmp_path)
     with pytest.raises(DistillError, match=r"scores.filters was \['any_correct'\], is \[\]") as caught:
         begin(tmp_path, changed("scores", filters=()))
     assert f"distill score {tmp_path}" in caught.value.hint
 
 
 def test_entropies_may_be_added_to_a_run_later_but_not_mixed(tmp_path):
-    begin(tmp_path)
+    begin_and_sample(tmp_path)
     begin(tmp_path, changed("entropies", model="a"))
     with pytest.raises(DistillError, match=r"entropies\.model was 'a', is 'b'"):
         begin(tmp_path, changed("entropies", model="b"))
@@ -130,3 +136,10 @@ def test_a_second_process_is_kept_out_until_the_first_ends_however_it_ends(tmp_p
 def test_a_folder_without_a_run_has_no_recipe(tmp_path):
     with pytest.raises(DistillError, match="holds no curation run"):
         read_config(tmp_path)
+
+
+def test_a_session_that_sampled_nothing_binds_nobody_to_its_settings(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "completions" / "00000-of-00001").mkdir(parents=True)
+    begin(tmp_path, changed("completions", seed=99))
+    assert not (tmp_path / "completions").exists()

@@ -213,7 +213,7 @@ def _counted_interrupts(run: RunDir, completions: Stage, problems: ProblemList) 
     except KeyboardInterrupt:
         safe = len(completions.ids.intersection(problems.ids))
         groups = f"{safe:,} of {len(problems.ids):,} groups are safe in '{run.path}'"
-        raise KeyboardInterrupt(f"interrupted; {groups}; run the same again to go on") from None
+        raise KeyboardInterrupt(f"interrupted; {groups}") from None
 
 
 def _no_progress(stage: str, advance: int, total: int | None) -> None:

@@ -11,6 +11,7 @@ report.json        what came out
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -119,13 +120,23 @@ class RunDir:
         differing = differences({stage: known[stage] for stage in shared}, {stage: settings[stage] for stage in shared})
         if not differing:
             return
+        if not self._has_groups():
+            for stage in ("completions", "scores", "entropies"):
+                shutil.rmtree(self.path / stage, ignore_errors=True)
+            return
         only_scores = all(key.startswith("scores.") for key, _, _ in differing)
         raise DistillError(
             mismatch(self.path, differing),
-            hint=f"'distill score {self.path} --set …' judges and rewards it again; or use another --out"
+            hint=f"'distill score {self.path} --recipe … --set …' judges and rewards it by those of the recipe, "
+            "without sampling; or use another --out"
             if only_scores
-            else "use another --out, or remove the folder and start again with '--resume never'",
+            else "use another --out, or remove the folder",
         )
+
+    def _has_groups(self) -> bool:
+        """True once a group was sampled: a session that failed before that binds nobody to its settings."""
+        stored = (self.path / "completions").rglob("*")
+        return any(path.stat().st_size for path in stored if path.suffix == ".parquet" or path.name == "wal.jsonl")
 
 
 def _check_content(path: Path) -> None:

@@ -60,7 +60,8 @@ def _training_facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         # A method of the user's own is 'pkg.module:attribute'.
-        return {"method": str(facts["method"]).rpartition(":")[2], "cpu_seconds": float(facts["cpu_seconds"])}
+        method = str(facts["method"]).rpartition(":")[2] + ("-lora" if facts.get("is_adapter") else "")
+        return {"method": method, "cpu_seconds": float(facts["cpu_seconds"])}
     except (ValueError, KeyError, TypeError) as error:
         raise DistillError(
             f"'{path}' is not what 'distill train' writes: {error}", hint="remove it to evaluate the model without it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -153,6 +154,9 @@ def _dataset_rows(
 
     # The bases hold the error of the HTTP client that this huggingface_hub stands on, for lost connections.
     failures = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, *HfHubHTTPError.__bases__)
+    client = logging.getLogger("huggingface_hub")  # warns of every retry; what became of them all is said once, below
+    level = client.level
+    client.setLevel(logging.ERROR)
     try:
         yield from datasets.load_dataset(dataset_id, config, split=split, revision=revision, streaming=streaming)
     except failures as error:
@@ -162,3 +166,5 @@ def _dataset_rows(
             f"split '{split}' of '{name}' cannot be read from the Hub: {reason}",
             hint="without network read a local copy (JSON Lines or Parquet): --set source.path=FILE",
         ) from None
+    finally:
+        client.setLevel(level)

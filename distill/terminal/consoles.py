@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
 from distill.errors import DistillError
 
+PIPE_WIDTH = 120
+"""A pipe has no width of its own; this one cuts no cell."""
 MIN_WIDTH = 80
+"""A narrower terminal folds the lines, which is ugly; cells that fit into it would lose digits, which is worse."""
+CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+"""Control characters -> their pictures: a completion may hold any, and a terminal obeys them."""
+
+
+class _DataConsole(Console):
+    """Stdout. Whoever reads only the beginning, as in 'distill inspect ... | head', has what they want."""
+
+    def on_broken_pipe(self) -> None:
+        """End the command in peace."""
+        _end_of_pipe()
 
 
 def stdout() -> Console:
-    """Where data goes. A pipe has no width of its own: it gets 120 columns, so that no cell is cut."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    """Where data goes."""
+    console = _DataConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console.width = max(console.width, MIN_WIDTH)
+    return console
 
 
 def stderr() -> Console:
@@ -27,7 +43,25 @@ def stderr() -> Console:
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout; dataclasses become objects."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
+    try:
+        print(json.dumps(value, default=_plain, ensure_ascii=escaped, indent=2), flush=True)
+    except BrokenPipeError:
+        _end_of_pipe()
+
+
+def printable(text: str) -> str:
+    """A text with pictures in the place of control characters other than line ends and tabs.
+
+    >>> printable("a\\x1b[2J")
+    'a␛[2J'
+    """
+    return text.translate(CONTROLS)
+
+
+def _end_of_pipe() -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has to go somewhere
+    raise SystemExit(0)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from distill.records import Completion, Group, GroupScores, Outcome
 from distill.terminal.charts import bar, sparkline
-from distill.terminal.consoles import print_json, stdout
+from distill.terminal.consoles import print_json, printable, stdout
 
 if TYPE_CHECKING:
     from distill.curate.stats import Distribution, GroupSummary, Stats
@@ -28,6 +29,8 @@ OUTCOME_STYLE = {
 OUTCOME_SIGN = {Outcome.CORRECT: "✓", Outcome.INCORRECT: "✗", Outcome.NO_ANSWER: "∅", Outcome.UNVERIFIED: "?"}
 BAR_WIDTH = 28
 SHOWN_REASONS = 8
+SHOWN_ANSWER = 120
+"""Characters of an extracted answer; the whole of it stands in the completion below."""
 
 
 def show_stats(stats: Stats, *, as_json: bool = False) -> None:
@@ -38,7 +41,8 @@ def show_stats(stats: Stats, *, as_json: bool = False) -> None:
     for renderable in overview(stats):
         console.print(renderable)
         console.print()
-    return console.print(f"[dim]one group in full: distill inspect {stats.path} --group {_example(stats)}[/]")
+    command = shlex.join(["distill", "inspect", stats.path, "--group", _example(stats)])
+    return console.print(Text(f"one group in full: {command}", style="dim"))
 
 
 def overview(stats: Stats) -> Iterator[RenderableType]:
@@ -79,7 +83,7 @@ def _bars(title: str, counts: Mapping[str, int], styles: Sequence[str]) -> Table
     total, largest = sum(counts.values()), max(counts.values(), default=0)
     for place, (name, count) in enumerate(counts.items()):
         drawn = Text(bar(count, largest, BAR_WIDTH), style=styles[min(place, len(styles) - 1)])
-        table.add_row(name, drawn, f"{count:,}", f"{100 * count / total:.1f} %" if total else "")
+        table.add_row(Text(name), drawn, f"{count:,}", f"{100 * count / total:.1f} %" if total else "")
     return table
 
 
@@ -115,11 +119,12 @@ def _ranked(best: Sequence[GroupSummary], worst: Sequence[GroupSummary]) -> Tabl
     table.add_column("solved", justify="right")
     table.add_column("reward", justify="right")
     table.add_column("")
-    for place, groups in (("highest", best), ("lowest", worst)):
+    shown = {group.id for group in best[:3]}
+    for place, groups in (("highest", best), ("lowest", [group for group in worst if group.id not in shown])):
         for rank, group in enumerate(groups[:3]):
             mean = _two_digits(group.reward_mean) if group.reward_mean is not None else "–"
             solved = f"{group.num_correct}/{group.num_completions}"
-            table.add_row("" if rank else place, group.id, solved, mean, group.drop_reason)
+            table.add_row("" if rank else place, Text(group.id), solved, mean, Text(group.drop_reason))
     return table
 
 
@@ -149,13 +154,13 @@ def _group(group: Group, scores: GroupScores) -> Iterator[RenderableType]:
         f"  {group.teacher}  ",
         ("dropped: " + scores.drop_reason if scores.drop_reason else "kept", "dim"),
     )
-    yield Padding(Text(problem.question), (1, 2), expand=False)
-    yield Text.assemble("  gold ", (problem.answer, "bold"))
+    yield Padding(Text(printable(problem.question)), (1, 2), expand=False)
+    yield Text.assemble("  gold ", (printable(problem.answer), "bold"))
     order = sorted(range(len(group.completions)), key=lambda i: -(scores.advantages[i] or 0.0))
     for i in order:
         yield Text()
         yield _completion_head(i, group.completions[i], scores)
-        yield Padding(Text(group.completions[i].text), (0, 2), expand=False)
+        yield Padding(Text(printable(group.completions[i].text)), (0, 2), expand=False)
 
 
 def _completion_head(i: int, completion: Completion, scores: GroupScores) -> RenderableType:
@@ -163,7 +168,7 @@ def _completion_head(i: int, completion: Completion, scores: GroupScores) -> Ren
     style = OUTCOME_STYLE[verdict.outcome]
     parts = ", ".join(f"{name} {_signed(values[i])}" for name, values in scores.reward_parts.items())
     entropy = f"  entropy {sum(completion.entropies) / len(completion.entropies):.2f}" if completion.entropies else ""
-    answer = f" {verdict.answer!r}" if verdict.answer is not None else ""
+    answer = f" {_short(repr(verdict.answer))}" if verdict.answer is not None else ""
     return Stack(
         Text.assemble(
             (f"#{i} {OUTCOME_SIGN[verdict.outcome]} {verdict.outcome.value}{answer}", f"bold {style}"),
@@ -172,6 +177,10 @@ def _completion_head(i: int, completion: Completion, scores: GroupScores) -> Ren
         ),
         Text(f"   {completion.num_tokens} tokens, {completion.finish_reason}; {verdict.reason}{entropy}", style="dim"),
     )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_ANSWER else text[:SHOWN_ANSWER] + "…"
 
 
 def _signed(value: float | None) -> str:

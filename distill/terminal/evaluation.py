@@ -22,22 +22,22 @@ def show_evaluated(reports: Sequence[Report], folder: Path, *, as_json: bool = F
     """What a model did on each benchmark; ends with where the reports are."""
     if as_json:
         return print_json([_without_problems(report) for report in reports])
-    table = Table(
-        title=f"[bold]{escape(reports[0].label)}[/]  [dim]{escape(reports[0].model)}[/]", title_justify="left"
-    )
+    label, model = reports[0].label, reports[0].model
+    origin = f"  [dim]{escape(model)}[/]" if model != label else ""
+    table = Table(title=f"[bold]{escape(label)}[/]{origin}", title_justify="left")
     table.add_column("")
     for report in reports:
-        table.add_column(report.name, justify="right")
-    for label, cells in _lines(reports):
+        table.add_column(escape(report.name), justify="right")
+    for line, cells in _lines(reports):
         if any(cells):
-            table.add_row(label, *cells)
+            table.add_row(line, *cells)
     stdout().print(table)
     for report in reports:
         for rejected in report.rejected[:5]:
             stderr().print(
-                f"[yellow]left out[/] {report.name} row {rejected.row} {escape(rejected.id)}: {rejected.reason}"
+                f"[yellow]left out[/] {escape(report.name)} row {rejected.row} {escape(rejected.id)}: {rejected.reason}"
             )
-    return stderr().print(f"reports: {folder}")
+    return stderr().print(f"reports: {folder}", markup=False)
 
 
 def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
@@ -109,7 +109,7 @@ def comparison_table(comparison: Comparison) -> Iterator[RenderableType]:
     )
     table.add_column("model")
     for name in comparison.benchmarks:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
         table.add_column("difference", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("CPU s", justify="right")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -51,7 +52,7 @@ def _bars() -> Iterator[ReportProgress]:
 
         def report(stage: str, advance: int, total: int | None) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(escape(stage), total=total)
             bars.update(tasks[stage], advance=advance, total=total)
 
         yield report
@@ -95,7 +96,7 @@ class _PlainLines:
             return
         self._printed[stage] = (now, done)
         line = f"{stage}: {done:,}/{self._totals[stage]:,}  {now - self._started[stage]:.0f} s"
-        self._console.print(line + self._counts(stage, now))
+        self._console.print(line + self._counts(stage, now), markup=False)
 
     def _counts(self, stage: str, now: float) -> str:
         """The counts that belong to a stage, with their rate."""

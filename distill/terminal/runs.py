@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from distill.terminal.consoles import print_json, stderr, stdout
+from distill.terminal.consoles import print_json, printable, stderr, stdout
 from distill.terminal.evaluation import number, percent
 
 if TYPE_CHECKING:
     from distill.curate.pipeline import CurateResult, RunPlan
     from distill.train.report import TrainReport
+
+SHOWN_PROMPT = 4000
+"""Characters of a prompt that people look at; --json has all of it."""
 
 
 def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
@@ -21,8 +24,8 @@ def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
     if as_json:
         return print_json(plan)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("source", f"{plan.source}, split {plan.split}")
-    table.add_row("teacher", f"{plan.teacher} ({plan.backend})")
+    table.add_row("source", escape(f"{plan.source}, split {plan.split}"))
+    table.add_row("teacher", escape(f"{plan.teacher} ({plan.backend})"))
     table.add_row("problems", f"{plan.problems:,}")
     for reason, count in plan.rejected.items():
         table.add_row("", f"[yellow]{count:,} left out: {escape(reason)}[/]")
@@ -34,7 +37,9 @@ def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
     console = stdout()
     console.print(table)
     console.rule("the first prompt, as the teacher reads it", style="dim")
-    console.print(plan.first_prompt, markup=False)
+    console.print(printable(plan.first_prompt[:SHOWN_PROMPT]), markup=False)
+    if len(plan.first_prompt) > SHOWN_PROMPT:
+        console.print(f"[dim]… and {len(plan.first_prompt) - SHOWN_PROMPT:,} characters more[/]")
     return console.rule("nothing was sampled", style="dim")
 
 
@@ -51,18 +56,21 @@ def show_curated(result: CurateResult, *, as_json: bool = False) -> None:
         f"{percent(correct)} correct{reward}; [bold]{stats.kept:,} groups kept[/]"
     )
     for reason, count in stats.dropped.items():
-        console.print(f"  {count:,} groups dropped: {reason} [dim](they stay in the data, flagged)[/]")
+        console.print(f"  {count:,} dropped: {escape(reason)} [dim](they stay in the data, flagged)[/]")
+    listed = escape(str(result.run / "problems.parquet"))
     for reason, count in result.rejected.items():
-        console.print(
-            f"  [yellow]{count:,} problems left out: {escape(reason)}[/]  [dim]{result.run / 'problems.parquet'}[/]"
-        )
+        console.print(f"  [yellow]{count:,} left out before sampling: {escape(reason)}[/]  [dim]{listed}[/]")
     if result.unsampled:
         console.print(f"  [yellow]{result.unsampled:,} problems have no group yet[/]; the same command asks again")
     unverified = stats.outcomes["unverified"]
     if unverified:
         console.print(f"  [yellow]{unverified:,} completions could not be verified[/]; they have no reward")
-    console.print(f"[dim]look at it: distill inspect {result.run}[/]")
-    return stdout().print(str(result.dataset), soft_wrap=True)
+    if not stats.completions:
+        console.print(
+            "  [yellow]no problem has a completion[/]; recorded ones find theirs by recorded.id or recorded.question"
+        )
+    console.print(f"[dim]look at it: distill inspect {escape(str(result.run))}[/]")
+    return stdout().print(str(result.dataset), soft_wrap=True, markup=False)
 
 
 def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
@@ -92,5 +100,5 @@ def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
         if count:
             console.print(f"[yellow]{count:,} {note}[/]")
     metrics = Path(report.student).parent / "metrics.jsonl"
-    console.print(f"[dim]metrics of every step: {metrics}[/]")
-    return stdout().print(report.student, soft_wrap=True)
+    console.print(f"[dim]metrics of every step: {escape(str(metrics))}[/]")
+    return stdout().print(report.student, soft_wrap=True, markup=False)
