@@ -37,7 +37,7 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
 
 
 def _explained(error: OSError) -> DistillError:

@@ -24,6 +24,7 @@ STUDENT_REPORT_FILE = "distill_train.json"
 """What training leaves beside the weights of a student: how it was trained, nothing that is loaded."""
 # What loading reads: configs, weights, tokenizer, chat template. A README or a log changes no completion.
 MODEL_SUFFIXES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".tiktoken", ".txt"}
+WANTED = {"model": "config.json", "tokenizer": "tokenizer_config.json"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Classes whose folder says "read tokenizer.json as it stands". For some model types, Qwen2 among them,
 # AutoTokenizer overrules that word and puts the type's own splitting and normalising in its place.
@@ -79,9 +80,15 @@ def load_model(name: str, *, dtype: str = "auto", device: str = "auto") -> PreTr
     if _is_adapter(source):
         return _load_adapter(name, source, dtype, device)
     with _explained(name, "model"), no_progress_bars():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch_dtype, output_loading_info=True)
+        # weights of another shape are told apart below; by itself the loader ends in a RuntimeError for them
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch_dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     model, loading = loaded
-    lost = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
+    misshapen = [
+        f"{key} of shape {list(found)}, not {list(wanted)}" for key, found, wanted in loading["mismatched_keys"]
+    ]
+    lost = sorted(loading["missing_keys"]) + sorted(misshapen)
     if lost:
         raise DistillError(
             f"the checkpoint '{name}' lacks {len(lost)} weights of its model, '{lost[0]}' among them",
@@ -239,20 +246,27 @@ def _explained(name: str, part: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0] if lines else type(error).__name__
+        reason = _lack(name, part) or next(iter(lines), type(error).__name__)
         raise DistillError(f"'{name}' cannot be read as a {part}: {reason}", hint=_hint(name, part)) from error
+
+
+def _lack(name: str, part: str) -> str:
+    """The file that a local folder has to have and has not, or an empty text."""
+    folder = Path(resolve_model(name)).expanduser()
+    return f"the folder has no {WANTED[part]}" if folder.is_dir() and not (folder / WANTED[part]).is_file() else ""
 
 
 def _hint(name: str, part: str) -> str:
     """What to do about a folder or Hub model that cannot be read."""
-    folder = Path(resolve_model(name))
+    folder = Path(resolve_model(name)).expanduser()
     if not folder.is_dir():
         return "is the name right? a gated or private model needs 'hf auth login' and its licence accepted"
-    wanted = "config.json" if part == "model" else "tokenizer_config.json"
-    inside = sorted(str(path.parent) for path in folder.glob(f"*/{wanted}"))
+    inside = sorted(str(path.parent) for path in folder.glob(f"*/{WANTED[part]}"))
     if inside:
         return f"did you mean '{inside[0]}'?"
-    return f"the folder has no {wanted}" if not (folder / wanted).is_file() else f"save the {part} into it again"
+    if _lack(name, part):
+        return "a model's folder holds config.json, its weights and its tokenizer, as save_pretrained writes them"
+    return f"save the {part} into it again"
 
 
 def _tokenizer_class(source: str) -> str:

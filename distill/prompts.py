@@ -84,7 +84,7 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
         token_ids = () if tokenizer is None else _encode_plain(text, tokenizer)
     else:
         text = _render_chat(messages, tokenizer)
-        token_ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        token_ids = tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     return Prompt(messages, prompt.format, text, token_ids, ends_in_think(text, problem.question))
 
 
@@ -154,7 +154,7 @@ def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBa
 
 def _encode_plain(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Token ids with the tokenizer's special tokens, less an end token, after which nothing would be written."""
-    token_ids: list[int] = list(tokenizer(text)["input_ids"])
-    bare: list[int] = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    token_ids: list[int] = list(tokenizer(text, verbose=False)["input_ids"])
+    bare: list[int] = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     adds_end = token_ids[-1:] == [tokenizer.eos_token_id] and bare[-1:] != token_ids[-1:]
     return tuple(token_ids[:-1] if adds_end else token_ids)

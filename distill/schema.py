@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,15 @@ def check_dataset(columns: Sequence[str], versions: Iterable[int], where: str) -
             f"{where} has schema version {foreign[0]}, this distill reads version {SCHEMA_VERSION}",
             hint="make it again with 'distill score RUN', or install the distill that wrote it",
         )
+
+
+def damaged_dataset(folder: Path, error: Exception) -> DistillError:
+    """What is said of a dataset whose files cannot be read, by the error that reading them raised."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return DistillError(
+        f"the dataset '{folder}' is damaged: {reason}",
+        hint="remove its folder; 'distill score RUN' writes it again from the run that holds it",
+    )
 
 
 def metadata_json(values: Mapping[str, Any]) -> str:

@@ -84,6 +84,12 @@ def test_other_settings_stop_the_resume_and_are_named(tmp_path: Path) -> None:
     assert "--out" in error.value.hint
 
 
+def test_an_evaluation_that_made_nothing_binds_nobody_to_its_settings(tmp_path: Path) -> None:
+    Store(tmp_path, SETTINGS).close()
+    Store(tmp_path, {**SETTINGS, "prompt": "plain"}).close()
+    assert json.loads((tmp_path / "settings.json").read_text())["prompt"] == "plain"
+
+
 def test_never_wants_a_new_folder_and_always_an_old_one(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match="no evaluation to resume"):
         Store(tmp_path / "new", SETTINGS, "always")

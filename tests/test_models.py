@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,25 @@ def test_a_checkpoint_without_all_weights_is_refused(folder: Path, tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(DistillError, match=r"lacks 12 weights of its model, 'model\.layers\.2"):
         load_model(str(tmp_path), device="cpu")
+
+
+def test_a_checkpoint_of_another_shape_is_refused(folder: Path, tmp_path: Path) -> None:
+    save_tiny(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}), "utf-8")
+    # three projections in each of two layers; the first by name is down_proj, which has 64 columns
+    with pytest.raises(
+        DistillError, match=r"lacks 6 weights .*0\.mlp\.down_proj\.weight of shape \[32, 64\], not \[32, 48\]"
+    ):
+        load_model(str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("loader", [load_model, load_tokenizer])
+def test_a_folder_that_holds_no_model_is_told_what_it_lacks(tmp_path: Path, loader: Callable[[str], object]) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(DistillError, match=r"the folder has no (tokenizer_)?config\.json$") as caught:
+        loader(str(tmp_path))
+    assert "save_pretrained" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,16 @@ def test_another_dataset_is_another_run(tmp_path):
         train_student(changed, tmp_path / "out")
 
 
+def test_a_run_that_ended_before_its_first_step_binds_nobody_to_its_settings(tmp_path):
+    wrong = tiny_config(tmp_path, lora={"rank": 2, "target_modules": ["nope"]})
+    with pytest.raises(DistillError, match=r"lora.target_modules"):
+        train_student(wrong, tmp_path / "out")
+    right = tiny_config(tmp_path, lora={"rank": 2, "target_modules": ["q_proj"]}, epochs=1)
+    assert train_student(right, tmp_path / "out").steps == 3
+    with pytest.raises(DistillError, match=r"other settings: .*lora.target_modules was"):
+        train_student(wrong, tmp_path / "out")
+
+
 def something_else(out: Path) -> None:
     out.mkdir()
     (out / "thesis.tex").write_text("")
@@ -180,3 +190,17 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path):
     with pytest.raises(DistillError, match="does not exist"):
         train_student(tiny_config(tmp_path, dataset="nowhere"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_is_full_is_a_users_error_and_the_run_goes_on_afterwards(tmp_path):
+    resource = pytest.importorskip("resource")
+    config = tiny_config(tmp_path, epochs=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # no file beyond 20 kB: the weights take 150 kB
+    try:
+        with pytest.raises(DistillError, match=r"step-000003.* cannot be written") as caught:
+            train_student(config, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "make room" in caught.value.hint
+    assert train_student(config, tmp_path / "out").steps == 3

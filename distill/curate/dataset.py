@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distill.curate.stage import GROUPS_PER_BATCH
 from distill.errors import DistillError
 from distill.records import Group, GroupScores
-from distill.schema import check_dataset, row_to_group, row_to_scores
+from distill.schema import check_dataset, damaged_dataset, row_to_group, row_to_scores
 
 if TYPE_CHECKING:
     import datasets
@@ -39,7 +39,7 @@ def dataset_folder(path: Path) -> Path:
             return folder
     if not path.exists():
         raise DistillError(f"'{path}' does not exist", hint="expected a dataset's folder or the run that holds it")
-    if (path / "run.json").is_file():
+    if (path / "run.json").is_file() and not (path / "metrics.jsonl").is_file():  # that is a training run
         raise DistillError(
             f"the run '{path}' has no dataset yet", hint="run 'distill curate' with the same options again to finish it"
         )
@@ -81,9 +81,18 @@ def dataset_batches(path: Path, columns: Sequence[str] | None = None) -> Iterato
     Raises:
         DistillError: the path holds no dataset, or one that is not ours or of another schema version.
     """
+    folder = dataset_folder(path)
+    try:
+        yield from _stored_batches(folder, columns)
+    except PermissionError:
+        raise
+    except (ValueError, LookupError, TypeError, OSError) as error:  # what json and pyarrow say of broken files
+        raise damaged_dataset(folder, error) from error
+
+
+def _stored_batches(folder: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    folder = dataset_folder(path)
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     for entry in state["_data_files"]:
         with pa.memory_map(str(folder / entry["filename"])) as source, pa.ipc.open_stream(source) as reader:

@@ -15,7 +15,9 @@ from distill.curate.sampling import prompts
 from distill.curate.scoring import Scorer, make_scorer
 from distill.curate.settings import stage_settings
 from distill.curate.stats import Distribution, distribution
+from distill.errors import DistillError
 from distill.fingerprints import fingerprint
+from distill.generate import open_backend
 from distill.problems import ProblemSource, read_problems
 from distill.prompts import resolve_prompt
 from distill.verifiers import Judge
@@ -98,7 +100,12 @@ def plan_run(config: CurateConfig) -> RunPlan:
             first = first or built.text
             lengths.append(len(built.token_ids))
     rejected.update(row.reason for row in source.rejected)
+    if not accepted:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in rejected.most_common())
+        raise DistillError(f"no problem of '{source.card.name}' is left to sample", hint=f"rejected: {reasons}")
     is_recorded = config.teacher.backend == "recorded"
+    if is_recorded:  # whose file is looked through when it is opened
+        open_backend(config.teacher, config.sampling, config.recorded, config.seed).close()
     completions = None if is_recorded else accepted * config.sampling.num_completions
     return RunPlan(
         source=source.card.name,

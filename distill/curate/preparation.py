@@ -55,16 +55,23 @@ def stored_problems(path: Path) -> ProblemList:
     """The problem list of an earlier session.
 
     Raises:
-        DistillError: there is none.
+        DistillError: there is none, or it is damaged.
     """
     if not path.exists():
         raise DistillError(f"the run '{path.parent}' has no list of problems yet", hint="run 'distill curate' first")
+    import pyarrow as pa
+
     ids, rejected = [], Counter[str]()
-    for row in _rows(path, ["id", "reject_reason"]):
-        if row["reject_reason"]:
-            rejected[row["reject_reason"]] += 1
-        else:
-            ids.append(row["id"])
+    try:
+        for row in _rows(path, ["id", "reject_reason"]):
+            if row["reject_reason"]:
+                rejected[row["reject_reason"]] += 1
+            else:
+                ids.append(row["id"])
+    except pa.ArrowInvalid as error:
+        raise DistillError(
+            f"'{path}' cannot be read: {error}", hint="'distill curate' with the run's options writes it anew"
+        ) from None
     return ProblemList(path, _covers(path), tuple(ids), dict(rejected.most_common()))
 
 
@@ -103,11 +110,15 @@ def _row(problem: Problem, reason: str) -> dict[str, Any]:
 
 
 def _covers(path: Path) -> str:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.exists():
         return ""
-    covers: bytes = (pq.read_schema(path).metadata or {}).get(COVERS_KEY, b"")
+    try:
+        covers: bytes = (pq.read_schema(path).metadata or {}).get(COVERS_KEY, b"")
+    except pa.ArrowInvalid:  # a damaged list covers nothing, so it is written anew where the source is at hand
+        return ""
     return covers.decode()
 
 

@@ -28,6 +28,7 @@ from distill.curate.stage import shard_name
 from distill.errors import DistillError
 from distill.files import foreign_names, hold_folder, write_atomically
 from distill.fingerprints import differences, fingerprint, mismatch, plain
+from distill.recipe import load_config, read_recipe
 
 StageName = Literal["completions", "scores", "entropies"]
 OWN_NAMES = frozenset({"run.json", "config.yaml"})
@@ -153,15 +154,12 @@ def read_config(path: Path) -> CurateConfig:
     """The resolved recipe that a run was made with.
 
     Raises:
-        DistillError: the folder holds no run.
+        DistillError: the folder holds no run, or its recipe was edited into something else.
     """
-    try:
-        text = (path / "config.yaml").read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise DistillError(
-            f"'{path}' holds no curation run", hint="expected the folder that 'distill curate' wrote"
-        ) from None
-    return CurateConfig.model_validate(yaml.safe_load(text)["curate"])
+    recipe = path / "config.yaml"
+    if not recipe.is_file() or not read_recipe(recipe, "curate"):
+        raise DistillError(f"'{path}' holds no curation run", hint="expected the folder that 'distill curate' wrote")
+    return load_config(CurateConfig, "curate", recipe=recipe)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -49,6 +49,12 @@ def stage_fingerprint(folder: Path) -> str:
         content = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or "fingerprint" not in content:
+        raise DistillError(
+            f"'{folder / 'stage.json'}' is damaged, so nothing says how its rows were made", hint="use another --out"
+        )
     return str(content["fingerprint"])
 
 
@@ -153,7 +159,8 @@ class Stage:
     def is_done(self, covers: str) -> bool:
         """True when the stage was finished for these problems."""
         path = self.folder / "DONE"
-        return path.exists() and bool(json.loads(path.read_text(encoding="utf-8"))["covers"] == covers)
+        done = _read_line(path.read_bytes()) if path.exists() else None
+        return done is not None and done.get("covers") == covers
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows, a few at a time, in the order in which they were finished."""

@@ -112,7 +112,8 @@ def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolic
         )
     if not begun and resume == "always":
         raise DistillError(f"'{folder}' holds no evaluation to resume", hint="leave '--resume always' out to start one")
-    if begun:
+    completions = folder / COMPLETIONS_FILE
+    if completions.is_file() and completions.stat().st_size:  # without any, nothing was made with other settings
         _check_settings(folder / SETTINGS_FILE, settings)
 
 

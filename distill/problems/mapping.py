@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from string import ascii_uppercase
 from typing import Any, Final
 
@@ -179,7 +180,8 @@ def first_filled(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Any
         if value is ABSENT:
             continue
         existing = existing or name
-        blank = value is None or value != value or (isinstance(value, str) and not value.strip())
+        is_nan = isinstance(value, float) and isnan(value)
+        blank = value is None or is_nan or (isinstance(value, str) and not value.strip())
         if not blank and value not in ([], {}):
             return name, value
     return existing, None

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.errors import DistillError
 from distill.files import replace_folder, unfinished, write_atomically
 
 if TYPE_CHECKING:
@@ -55,8 +58,9 @@ def save_checkpoint(folder: Path, student: Student, optimizer: torch.optim.Optim
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
     weights = {name: weight.detach().contiguous() for name, weight in student.trained_parameters().items()}
-    save_file(weights, building / WEIGHTS)
-    torch.save(optimizer.state_dict(), building / OPTIMIZER)
+    with writing_weights(building):
+        save_file(weights, building / WEIGHTS)
+        torch.save(optimizer.state_dict(), building / OPTIMIZER)
     (building / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
     replace_folder(building, finished)
     write_atomically(folder / LATEST, name)
@@ -64,6 +68,21 @@ def save_checkpoint(folder: Path, student: Student, optimizer: torch.optim.Optim
         if entry.is_dir() and entry != finished:
             shutil.rmtree(entry)
     return finished
+
+
+@contextmanager
+def writing_weights(folder: Path) -> Iterator[None]:
+    """Say in one line that weights could not be written; for a full disk their libraries have errors of their own."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DistillError(
+            f"'{folder}' cannot be written: {reason}",
+            hint="make room on the disk, then run the same command again: it goes on from the last checkpoint",
+        ) from error
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

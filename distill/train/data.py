@@ -19,7 +19,7 @@ from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.packing.layout import GroupTokens
 from distill.records import Outcome
-from distill.schema import check_dataset
+from distill.schema import check_dataset, damaged_dataset
 from distill.train import ReportProgress, silent
 from distill.train.losses.base import JudgedGroup, Method
 
@@ -147,8 +147,13 @@ def open_dataset(path: Path) -> Dataset:
     folder = path / "dataset" if (path / "dataset").is_dir() else path
     if not ((folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()):
         raise DistillError(f"'{path}' {_what_it_is(path)}", hint="name the folder that 'distill curate' wrote")
-    dataset: Any = load_from_disk(str(folder))
-    versions = dataset.unique("schema_version") if "schema_version" in dataset.column_names else []
+    try:
+        dataset: Any = load_from_disk(str(folder))
+        versions = dataset.unique("schema_version") if "schema_version" in dataset.column_names else []
+    except PermissionError:
+        raise
+    except (ValueError, LookupError, TypeError, OSError) as error:  # what json and pyarrow say of broken files
+        raise damaged_dataset(folder, error) from error
     check_dataset(dataset.column_names, versions, f"'{path}'")
     return dataset
 
@@ -161,6 +166,8 @@ def _what_it_is(path: Path) -> str:
         return "is a file, a curated dataset is a folder"
     if (path / "dataset_dict.json").is_file():
         return "holds several splits, a curated dataset is one of them"
+    if (path / "metrics.jsonl").is_file():
+        return "is a training run, not a curated dataset"
     if (path / "run.json").is_file():
         return "is a run without a dataset: its curation is not finished"
     if (path / "config.json").is_file():

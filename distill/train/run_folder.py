@@ -21,7 +21,7 @@ from distill.models import model_fingerprint
 from distill.recipe import to_yaml
 from distill.train.checkpoint import latest_checkpoint
 from distill.train.data import TrainData
-from distill.train.report import REPORT_FILE, library_versions
+from distill.train.report import METRICS_FILE, REPORT_FILE, library_versions
 
 RUN_FILE, CONFIG_FILE, CHECKPOINTS, STUDENT = "run.json", "config.yaml", "checkpoints", "student"
 # What a crash before the first step can leave behind: still an empty folder.
@@ -44,6 +44,9 @@ def decisive_settings(config: TrainConfig, data: TrainData) -> dict[str, Any]:
 def open_run(out: Path, config: TrainConfig, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
     """Describe a new run in its folder, or make sure that an existing one is the same run.
 
+    One that ended before its first step, for a layer that does not exist or a device that is not there, binds
+    nobody to its settings and is described anew.
+
     Raises:
         DistillError: the folder holds another run or something else, it is not empty with resume 'never',
             or there is nothing to continue with resume 'always'.
@@ -53,13 +56,15 @@ def open_run(out: Path, config: TrainConfig, settings: Mapping[str, Any], resume
             raise DistillError(
                 f"'{out}' is not empty", hint="name another folder with --out, or leave '--resume never' out"
             )
-        _check_same_run(out, settings)
+        stored = _stored_settings(out)
+        if _has_steps(out):
+            _check_same_run(out, stored, settings)
+            return
     elif resume == "always":
         raise DistillError(f"'{out}' holds no run to resume", hint="leave '--resume always' out to start one")
-    else:
-        write_atomically(out / CONFIG_FILE, to_yaml(config, "train"))
-        run = {"kind": "train", "settings": settings, "versions": library_versions()}
-        write_atomically(out / RUN_FILE, json.dumps(run, indent=2))
+    write_atomically(out / CONFIG_FILE, to_yaml(config, "train"))
+    run = {"kind": "train", "settings": settings, "versions": library_versions()}
+    write_atomically(out / RUN_FILE, json.dumps(run, indent=2))
 
 
 def is_finished(out: Path) -> bool:
@@ -72,14 +77,27 @@ def resume_point(out: Path) -> Path | None:
     return latest_checkpoint(out / CHECKPOINTS)
 
 
-def _check_same_run(out: Path, settings: Mapping[str, Any]) -> None:
+def _has_steps(out: Path) -> bool:
+    """True once a step was taken: its metrics come before its checkpoint."""
+    metrics = out / METRICS_FILE
+    return (
+        (metrics.is_file() and metrics.stat().st_size > 0) or (out / CHECKPOINTS).exists() or (out / STUDENT).exists()
+    )
+
+
+def _stored_settings(out: Path) -> dict[str, Any]:
     try:
         run = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         run = {}
     if not isinstance(run, dict) or run.get("kind") != "train":
         raise DistillError(f"'{out}' holds something else than a training run", hint="name another folder with --out")
-    differing = differences(run["settings"], settings)
+    stored: dict[str, Any] = run["settings"]
+    return stored
+
+
+def _check_same_run(out: Path, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    differing = differences(stored, settings)
     if differing:
         raise DistillError(
             mismatch(out, differing), hint="name another folder with --out, or repeat the run's own settings"

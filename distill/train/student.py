@@ -16,6 +16,7 @@ from distill.config import LoraConfig, TrainConfig
 from distill.errors import DistillError
 from distill.models import load_model, load_tokenizer, no_progress_bars, pick_device, pick_dtype, resolve_model
 from distill.packing.head import check_head
+from distill.train.checkpoint import writing_weights
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,7 @@ def save_student(student: Student, folder: Path) -> None:
     A fully trained model is cast in place to its compute type first: the last thing that happens to it.
     """
     folder.mkdir(parents=True)
-    with no_progress_bars():
+    with no_progress_bars(), writing_weights(folder):
         if _is_adapted(student.model):
             # the base model's embeddings are never trained here; without this word PEFT asks the Hub about them
             student.model.save_pretrained(folder, save_embedding_layers=False)
