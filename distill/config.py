@@ -25,6 +25,10 @@ class Config(BaseModel):
     )
 
 
+def _without_nulls(values: Any) -> Any:
+    return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
 class ColumnsConfig(Config):
     """Which column of the source holds what; None takes the data card's word, or the usual names.
 
@@ -141,6 +145,11 @@ class RewardPartConfig(Config):
     options: dict[str, Any] = {}
     """Keyword arguments of the function: for 'cosine' preset, max_tokens, correct, wrong."""
 
+    @field_validator("options", mode="before")
+    @classmethod
+    def _null_removes_an_option(cls, options: Any) -> Any:
+        return _without_nulls(options)
+
 
 class RewardsConfig(Config):
     """The composite reward: the weighted sum of its parts (AdvDistill equation 2: cosine 2, format 1)."""
@@ -153,7 +162,7 @@ class RewardsConfig(Config):
     @field_validator("parts", mode="before")
     @classmethod
     def _null_removes_a_part(cls, parts: Any) -> Any:
-        return {name: part for name, part in parts.items() if part is not None} if isinstance(parts, dict) else parts
+        return _without_nulls(parts)
 
     @field_validator("parts")
     @classmethod

@@ -174,8 +174,18 @@ def load_config(
 
 
 def to_yaml(config: BaseModel, section: str) -> str:
-    """A config as a recipe with one section, every field written out."""
-    return yaml.safe_dump({section: config.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, width=120)
+    """A config as a recipe with one section, every field written out.
+
+    A recipe is merged into the defaults, so what a config lacks of them (a reward part, an option) is written as null.
+    """
+    values = _with_nulls(config.model_dump(mode="json"), type(config)().model_dump(mode="json"))
+    return yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _with_nulls(values: Any, defaults: Any) -> Any:
+    if not isinstance(values, Mapping) or not isinstance(defaults, Mapping):
+        return values
+    return {key: _with_nulls(values.get(key), defaults.get(key)) for key in {**values, **defaults}}
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

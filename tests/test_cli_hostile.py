@@ -154,6 +154,13 @@ def test_a_dry_run_shows_the_beginning_of_a_very_long_prompt(command: Command, t
     assert len(json.loads(command(*dry, "--json").stdout)["first_prompt"]) > 500_000 - 10
 
 
+def test_a_prompt_beyond_the_models_context_draws_no_warning_of_the_tokenizer(command: Command, tmp_path: Path) -> None:
+    problems = write_rows(tmp_path / "problems.jsonl", {"question": "word " * 2_000, "answer": "2"})
+    shown = command("curate", problems, "--dry-run")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "prompt tokens" in shown.stdout
+
+
 def test_completions_that_join_no_problem_are_told_apart_from_bad_ones(command: Command, tmp_path: Path) -> None:
     problems = write_rows(tmp_path / "problems.jsonl", {"id": "a", "question": "1 + 1?", "answer": "2"})
     recorded = write_rows(tmp_path / "completions.jsonl", {"id": "b", "completions": ["2"], "num_tokens": [1]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import CurateConfig, EvalConfig, TrainConfig
+from distill.config import CurateConfig, EvalConfig, RewardPartConfig, RewardsConfig, TrainConfig
 from distill.errors import DistillError
 from distill.recipe import load_config, parse_set, parse_yaml, to_yaml
 
@@ -158,6 +158,12 @@ def test_recorded_completions_that_no_backend_would_read_are_refused() -> None:
 def test_a_config_survives_being_written_and_read(tmp_path: Path) -> None:
     config = load_config(TrainConfig, "train", sets=["lora.rank=4", "optimizer.learning_rate=1e-5", "seed=7"])
     assert load_config(TrainConfig, "train", recipe=write(tmp_path, to_yaml(config, "train"))) == config
+
+
+def test_a_written_config_keeps_removed_reward_parts_and_options_removed(tmp_path: Path) -> None:
+    rewards = RewardsConfig(parts={"cosine": RewardPartConfig(options={"preset": "yeo"})})  # no format, no max_tokens
+    config = CurateConfig(rewards=rewards)
+    assert load_config(CurateConfig, "curate", recipe=write(tmp_path, to_yaml(config, "curate"))) == config
 
 
 def test_an_unknown_recipe_is_told_the_near_one() -> None:

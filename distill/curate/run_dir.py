@@ -20,15 +20,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import yaml
-
 from distill import __version__
 from distill.config import CurateConfig, ResumePolicy
 from distill.curate.stage import shard_name
 from distill.errors import DistillError
 from distill.files import foreign_names, hold_folder, write_atomically
 from distill.fingerprints import differences, fingerprint, mismatch, plain
-from distill.recipe import load_config, read_recipe
+from distill.recipe import load_config, read_recipe, to_yaml
 
 StageName = Literal["completions", "scores", "entropies"]
 OWN_NAMES = frozenset({"run.json", "config.yaml"})
@@ -104,10 +102,7 @@ class RunDir:
             "fingerprints": {stage: fingerprint(values) for stage, values in settings.items()},
             "sessions": [*self.state.get("sessions", []), session],
         }
-        recipe = yaml.safe_dump(
-            {"curate": config.model_dump(mode="json")}, sort_keys=False, allow_unicode=True, width=120
-        )
-        write_atomically(self.path / "config.yaml", recipe)
+        write_atomically(self.path / "config.yaml", to_yaml(config, "curate"))
         write_json(self.path / "run.json", self.state)
 
     def stage_folder(self, stage: StageName) -> Path:
