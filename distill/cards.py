@@ -200,7 +200,9 @@ def read_card(path: Path) -> Card:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DistillError(f"data card '{path}' cannot be read: {reason}") from None
+        raise DistillError(
+            f"data card '{path}' cannot be read: {reason}", hint="'distill list sources' shows the cards that there are"
+        ) from None
     front, body = _split_front_matter(text, path)
     try:
         return Card.model_validate({**front, "body": body})
@@ -222,7 +224,10 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise DistillError(f"{place}: front matter is no valid YAML: {getattr(error, 'problem', error)}") from None
+        raise DistillError(
+            f"{place}: front matter is no valid YAML: {getattr(error, 'problem', error)}",
+            hint="see data_cards/gsm8k.md; a text with ': ' or '#' in it needs quotes",
+        ) from None
     if not isinstance(front, dict):
         raise DistillError(f"{path}: front matter is no mapping", hint="expected lines such as 'name: gsm8k'")
     return front, "\n".join(lines[end + 1 :]).strip()
@@ -242,7 +247,7 @@ def _explain(error: ValidationError, path: Path) -> DistillError:
     reason = first["msg"].removeprefix("Value error, ")
     found = "" if isinstance(first["input"], dict | BaseModel) else f", found '{first['input']}'"
     named = f"field '{field}': " if field else ""
-    return DistillError(f"{path}: {named}{reason[:1].lower()}{reason[1:]}{found}")
+    return DistillError(f"{path}: {named}{reason[:1].lower()}{reason[1:]}{found}", hint="see data_cards/gsm8k.md")
 
 
 def _fields_at(place: Sequence[str]) -> list[str]:

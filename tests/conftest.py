@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# The models of the tests are tiny: a second thread costs more than it gives, most of all on a machine that is busy.
+# Set before anything loads torch, and handed on to the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

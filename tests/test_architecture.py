@@ -108,6 +108,19 @@ def test_every_registered_part_loads_and_says_what_it_is(kind: str, name: str) -
     assert (inspect.getdoc(registry.load(kind, name)) or "").strip()
 
 
+def calls_of_distill_error(path: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "DistillError":
+            yield node
+
+
+def test_every_users_error_says_what_to_do_next() -> None:
+    calls = [(path, call) for path in FILES for call in calls_of_distill_error(path)]
+    without = [f"{path}:{call.lineno}" for path, call in calls if "hint" not in {word.arg for word in call.keywords}]
+    assert len(calls) > 50
+    assert without == []
+
+
 def test_generated_docs_are_current() -> None:
     script = PACKAGE.parent / "scripts" / "build_docs.py"
     result = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)

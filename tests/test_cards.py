@@ -86,6 +86,9 @@ def test_one_name_and_a_list_of_names_are_both_columns(tmp_path: Path) -> None:
     assert card.columns.answer == ("key", "gold")
 
 
+SEE = "see data_cards/gsm8k.md"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message", "hint"),
     [
@@ -93,15 +96,15 @@ def test_one_name_and_a_list_of_names_are_both_columns(tmp_path: Path) -> None:
         ("splits:", "splitz:", "no field 'splitz'", "did you mean 'splits'?"),
         ("id: me/mine", "id: me/mine, revison: main", "no field 'hub.revison'", "did you mean 'revision'?"),
         ("{test: {}}", "{test: {sise: 3}}", "no field 'splits.test.sise'", "did you mean 'size'?"),
-        ("{test: {}}", "{test: {size: 0}}", "field 'splits.test.size': input should be greater than", ""),
-        ("{test: {}}", "{test: {ranks: {start: 5, stop: 5}}}", "stop 5 must be greater than start 5", ""),
-        ("{test: {}}", "{dev: {}}", "role 'benchmark' reads split 'test', which is not among 'splits'", ""),
-        ("[benchmark]", "[benchmarks]", "field 'roles.0': input should be 'source' or 'benchmark'", ""),
-        ("[benchmark]", "[source]\ngold: false", "a source needs gold answers", ""),
-        ("hub: {id", "generator: m:f\nhub: {id", "has both 'hub' and 'generator'", ""),
-        ("title: My problems", "title: [", "mine.md:5: front matter is no valid YAML", ""),
+        ("{test: {}}", "{test: {size: 0}}", "field 'splits.test.size': input should be greater than", SEE),
+        ("{test: {}}", "{test: {ranks: {start: 5, stop: 5}}}", "stop 5 must be greater than start 5", SEE),
+        ("{test: {}}", "{dev: {}}", "role 'benchmark' reads split 'test', which is not among 'splits'", SEE),
+        ("[benchmark]", "[benchmarks]", "field 'roles.0': input should be 'source' or 'benchmark'", SEE),
+        ("[benchmark]", "[source]\ngold: false", "a source needs gold answers", SEE),
+        ("hub: {id", "generator: m:f\nhub: {id", "has both 'hub' and 'generator'", SEE),
+        ("title: My problems", "title: [", "mine.md:5: front matter is no valid YAML", SEE),
         ("---\nname", "name", "has no front matter", "it starts with YAML between two lines '---'"),
-        ("name: mine\n", "name: 5\n", "field 'name': input should be a valid string, found '5'", ""),
+        ("name: mine\n", "name: 5\n", "field 'name': input should be a valid string, found '5'", SEE),
     ],
 )
 def test_a_wrong_card_names_its_file_the_field_and_the_reason(
@@ -113,7 +116,7 @@ def test_a_wrong_card_names_its_file_the_field_and_the_reason(
         read_card(path)
     assert "mine.md" in str(caught.value)
     assert message in str(caught.value)
-    assert caught.value.hint == hint
+    assert caught.value.hint.startswith(hint)
 
 
 def test_an_unknown_name_suggests_the_nearest_and_says_that_paths_work() -> None:

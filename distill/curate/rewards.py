@@ -88,7 +88,9 @@ def cosine_reward(
     if preset not in COSINE_PRESETS:
         raise DistillError(f"no cosine preset is called '{preset}'", hint=did_you_mean(preset, list(COSINE_PRESETS)))
     if max_tokens < 1:
-        raise DistillError(f"the cosine reward needs 'max_tokens' of at least 1, not {max_tokens}")
+        raise DistillError(
+            f"the cosine reward needs 'max_tokens' of at least 1, not {max_tokens}", hint="2048 is usual"
+        )
     if verdict.outcome is Outcome.UNVERIFIED:
         return None
     if completion.num_tokens < 0:

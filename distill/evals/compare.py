@@ -131,7 +131,10 @@ def compare_pair(report: Report, baseline: Report) -> Difference:
             two problems.
     """
     if report.name != baseline.name:
-        raise DistillError(f"a report on '{report.name}' cannot be compared with one on '{baseline.name}'")
+        raise DistillError(
+            f"a report on '{report.name}' cannot be compared with one on '{baseline.name}'",
+            hint="evaluate both on the same benchmark and split",
+        )
     pairs = _pairs(report, baseline)
     if not pairs:
         raise DistillError(

@@ -36,6 +36,7 @@ from distill.records import Outcome
 
 REPORT_VERSION = 1
 REPORT_FILE = "report.json"
+NO_REPORT_HINT = "name the folder that 'distill eval' wrote; 'distill inspect' shows datasets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,9 @@ def build_report(
         DistillError: nothing was judged.
     """
     if not judged:
-        raise DistillError(f"no problem of '{benchmark.full_name}' has a completion")
+        raise DistillError(
+            f"no problem of '{benchmark.full_name}' has a completion", hint="look at what the backend returned"
+        )
     problems = tuple(_problem_result(item) for item in judged)
     measurements = [
         measure(completion, verdict)
@@ -217,7 +220,7 @@ def read_report(path: Path) -> Report:
     except FileNotFoundError:
         raise DistillError(f"there is no report '{path}'", hint="'distill eval' makes one") from None
     except (ValueError, KeyError, TypeError):
-        raise DistillError(f"'{path}' is not a report of 'distill eval'") from None
+        raise DistillError(f"'{path}' is not a report of 'distill eval'", hint=NO_REPORT_HINT) from None
     if version != REPORT_VERSION:
         raise DistillError(
             f"'{path}' has report version {version}, this distill reads version {REPORT_VERSION}",
@@ -228,7 +231,9 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise DistillError(f"'{path}' is not a report of 'distill eval': {place}: {first['msg'].lower()}") from None
+        raise DistillError(
+            f"'{path}' is not a report of 'distill eval': {place}: {first['msg'].lower()}", hint=NO_REPORT_HINT
+        ) from None
 
 
 def find_reports(path: Path) -> list[Path]:

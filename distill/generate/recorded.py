@@ -134,7 +134,10 @@ class _Index:
 def _key(row: dict[str, Any], fields: Fields, where: str) -> str:
     value = read_path(row, fields.key, where)
     if value is None or isinstance(value, dict | list):
-        raise DistillError(f"{where}: '{fields.key}' is '{value}', expected an id or a question")
+        raise DistillError(
+            f"{where}: '{fields.key}' is '{value}', expected an id or a question",
+            hint="--set recorded.id=NAME or recorded.question=NAME names the column that joins rows to problems",
+        )
     return _normalised(str(value))
 
 

@@ -21,6 +21,7 @@ USUAL_NAMES = {
 }
 MAX_INTEGERS = 2**31
 """Token ids and counts are stored as 32-bit integers."""
+RETOKENISE = "--tokenizer MODEL encodes and counts the texts anew (recorded.tokenizer)"
 FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_length"), "length"),
@@ -154,7 +155,9 @@ def _beside(
     if not isinstance(value, list):
         return [value] * len(texts)
     if len(value) != len(texts):
-        raise DistillError(f"{where} has {len(texts)} completions but {len(value)} of '{path}'")
+        raise DistillError(
+            f"{where} has {len(texts)} completions but {len(value)} of '{path}'", hint="give one for each, or one value"
+        )
     return value
 
 
@@ -165,7 +168,10 @@ def _text(text: Any, where: str) -> str:
             hint="name the key that holds it: recorded.completions 'completions[].text'",
         )
     if not isinstance(text, str):
-        raise DistillError(f"{where}: a completion is a {type(text).__name__}, expected text")
+        raise DistillError(
+            f"{where}: a completion is a {type(text).__name__}, expected text",
+            hint="--set recorded.completions=NAME names the column or path of the texts",
+        )
     # Half a surrogate pair, which JSON can spell, is text for neither a tokenizer nor a file.
     return text.encode("utf-8", "replace").decode()
 
@@ -174,12 +180,10 @@ def _token_ids(ids: Any, where: str) -> tuple[int, ...]:
     if ids is None:
         return ()
     if not isinstance(ids, list) or not all(isinstance(token_id, int) for token_id in ids):
-        raise DistillError(f"{where}: the token ids of a completion are not a list of integers")
-    if not all(0 <= token_id < MAX_INTEGERS for token_id in ids):
-        raise DistillError(
-            f"{where}: '{next(i for i in ids if not 0 <= i < MAX_INTEGERS)}' is no token id",
-            hint="--tokenizer MODEL makes them from the texts (recorded.tokenizer)",
-        )
+        raise DistillError(f"{where}: the token ids of a completion are not a list of integers", hint=RETOKENISE)
+    wrong = [token_id for token_id in ids if not 0 <= token_id < MAX_INTEGERS]
+    if wrong:
+        raise DistillError(f"{where}: '{wrong[0]}' is no token id", hint=RETOKENISE)
     return tuple(ids)
 
 
@@ -187,9 +191,9 @@ def _count(count: Any, where: str) -> int:
     if count is None or (isinstance(count, float) and math.isnan(count)):  # what a float column has for nothing
         return -1
     if isinstance(count, bool) or not isinstance(count, int | float) or not float(count).is_integer():
-        raise DistillError(f"{where}: a completion has '{count}' tokens, expected a whole number")
+        raise DistillError(f"{where}: a completion has '{count}' tokens, expected a whole number", hint=RETOKENISE)
     if count >= MAX_INTEGERS:
-        raise DistillError(f"{where}: a completion has '{count}' tokens, which no model writes")
+        raise DistillError(f"{where}: a completion has '{count}' tokens, which no model writes", hint=RETOKENISE)
     return max(-1, int(count))  # -1 is how a dataset of ours says that it is not known
 
 
