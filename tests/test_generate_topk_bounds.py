@@ -80,6 +80,12 @@ def test_more_log_probabilities_never_loosen_the_bounds() -> None:
     assert lowers[-1] == pytest.approx(uppers[-1], abs=1e-6)
 
 
+def test_rounded_log_probabilities_leave_the_bounds_in_order() -> None:
+    # ten words alike; log 0.1 = -2.303 rounded to -2.4 leaves 0.27 for one word of at most 0.09
+    bounds = topk_entropy_bounds([[-2.4] * 9], vocabulary=10)
+    assert 2.2 < bounds.lower[0] <= bounds.upper[0] < math.log(10) + 0.1
+
+
 def test_a_certain_token_has_no_entropy() -> None:
     bounds = topk_entropy_bounds([[0.0, -math.inf], [0.0, -9999.0]], vocabulary=151_936)
     assert bounds.lower.tolist() == bounds.upper.tolist() == [0.0, 0.0]

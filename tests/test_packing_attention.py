@@ -36,6 +36,7 @@ def test_one_call_for_all_segments_gives_what_single_calls_give():
     groups = [*GROUPS, GroupTokens((1, 2), ((), (3,), ()))]
     batch = pack_groups(groups)
     segments: Segments = packed_inputs(batch)["group_segments"]
+    assert int(segments.query_ends.diff().min()) > 0  # completions without tokens are no segments
     generator = torch.Generator().manual_seed(0)
     tokens = batch.input_ids.shape[1]
     query, key, value = (torch.randn(1, heads, tokens, 8, generator=generator) for heads in (4, 2, 2))

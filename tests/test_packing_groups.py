@@ -104,6 +104,7 @@ def test_a_model_whose_layers_ignore_the_segments_is_found_out():
 
     model.get_decoder().forward = forgetful
     assert "differ by" in use_group_attention(model)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_model_whose_code_fails_on_packed_groups_is_read_in_rows():

@@ -151,8 +151,9 @@ def _write(draft: IO[bytes], repetitions: Repetitions, path: Path, metadata: dic
         writer.write_table(pa.Table.from_batches(waiting, schema))
         waiting.clear()
 
+    alone = pa.ipc.IpcReadOptions(use_threads=False)  # threads keep what they have freed
     with (
-        pa.ipc.open_stream(draft) as drafted,
+        pa.ipc.open_stream(draft, options=alone) as drafted,
         atomic_file(path) as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):

@@ -62,14 +62,14 @@ def topk_entropy_bounds(logprobs: npt.ArrayLike, vocabulary: int) -> EntropyBoun
     # without other words what is missing is rounding, and no tail
     tail = np.clip(1 - p.sum(axis=1), 0, None) * (others > 0)
     even = tail / max(others, 1)
-    # rounded log-probabilities may leave more than the other words can hold at the size of the k-th
-    largest = np.maximum(np.maximum(p.min(axis=1), even), np.finfo(np.float64).tiny)
+    largest = np.maximum(p.min(axis=1), np.finfo(np.float64).tiny)
     # an exact multiple may come out a hair too small to count as another whole word
     piles = np.minimum(np.floor(tail / largest + 1e-12), others)
     rest = np.clip(tail - piles * largest, 0, None)
     head = -np.where(p > 0, p * known.clip(min=-1e4), 0).sum(axis=1)
     upper = head - tail * _log(even)
     lower = head - piles * largest * _log(largest) - rest * _log(rest)
+    # rounded log-probabilities may leave more than the other words can hold at the size of the k-th
     return EntropyBounds(np.minimum(lower, upper), upper)
 
 
