@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from distill.packing.layout import GroupTokens
+from distill.packing.backward import backpropagate
+from distill.packing.head import TokenStatistics
+from distill.packing.layout import GroupTokens, PackedBatch
 from tests.tiny import make_tiny_model
 
 GROUPS = [
@@ -34,6 +36,25 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     model.zero_grad()
     loss.backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def weighted_gradients(
+    model: Any, batch: PackedBatch, coefficients: torch.Tensor, **options: Any
+) -> tuple[TokenStatistics, dict[str, torch.Tensor]]:
+    """What ``backpropagate`` shows its loss, and the gradients of the log-probabilities' sum with these coefficients."""
+    model.zero_grad()
+    seen: list[TokenStatistics] = []
+    ends = (0, *batch.completion_ends)
+
+    def loss(statistics: TokenStatistics, completions: slice) -> torch.Tensor:
+        seen.append(TokenStatistics(statistics.logprobs.detach().clone(), statistics.entropies))
+        own = coefficients[ends[completions.start] : ends[completions.stop]]
+        return (own.to(statistics.logprobs.dtype) * statistics.logprobs).sum()
+
+    backpropagate(model, batch, loss, **options)
+    statistics = (torch.cat([getattr(each, name) for each in seen]) for name in ("logprobs", "entropies"))
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return TokenStatistics(*statistics), found
 
 
 def random_coefficients(size: int) -> torch.Tensor:

@@ -212,7 +212,7 @@ def test_a_step_equals_the_equations_in_loss_and_in_every_gradient(folder, metho
     config = config_of(folder, method=method, loss=loss, lora=lora, **one_row, **no_clipping)
     trainer = trainer_of(config)
     weights, forward = plain_student(trainer)
-    metrics = trainer.gradients(trainer.step_rows(range(len(ROWS))))
+    metrics = trainer.gradients(trainer.step_data(range(len(ROWS))))
     expected = step_loss([read_group(forward, group) for group in ROWS], config)
     expected.backward()
     assert metrics["loss"] == pytest.approx(expected.item(), rel=1e-6)  # rewards and coefficients are float32
@@ -271,7 +271,7 @@ def test_a_masked_step_equals_the_equations_in_loss_and_in_every_gradient(folder
     config = config_of(folder, method=method, loss=loss, lora=lora, low_entropy_mask=options, **no_clipping)
     trainer = trainer_of(config)
     weights, forward = plain_student(trainer)
-    metrics = trainer.gradients(trainer.step_rows(range(len(ROWS))))
+    metrics = trainer.gradients(trainer.step_data(range(len(ROWS))))
     expected = step_loss([read_group(forward, group) for group in ROWS], config)
     expected.backward()
     assert metrics["loss"] == pytest.approx(expected.item(), rel=1e-6)

@@ -11,7 +11,7 @@ import torch
 from distill.errors import DistillError
 from distill.packing.head import check_head, token_statistics
 from distill.packing.layout import GroupTokens, PackedBatch, pack_rows
-from tests.packing_models import GROUPS, MODELS, gradients, naive_statistics, random_coefficients
+from tests.packing_models import GROUPS
 from tests.tiny import make_tiny_model
 
 
@@ -46,37 +46,22 @@ def test_an_empty_completion_has_a_row_and_no_token():
     assert batch.completion_index.tolist() == [1]
 
 
+def test_a_part_of_a_batch_is_about_its_completions_alone():
+    batch = pack_rows(GROUPS, pad_id=0)
+    part = batch.part(slice(1, 3))
+    assert part.targets.tolist() == [30, 2, 40, 41, 42, 43, 44, 45, 2]
+    assert part.predictor_rows.tolist() == [1] * 2 + [2] * 7
+    assert part.predictor_columns.tolist() == [2, 3, *range(2, 9)]
+    assert part.completion_index.tolist() == [0] * 2 + [1] * 7
+    assert part.completion_lengths.tolist() == [2, 7]
+    assert part.completion_ends == (2, 9)
+    assert batch.part(slice(0, 5)).completion_ends == batch.completion_ends == (4, 6, 13, 15, 18)
+    assert batch.part(slice(2, 2)).targets.tolist() == []
+
+
 def test_a_prompt_without_tokens_is_refused():
     with pytest.raises(DistillError, match="no token ids"):
         pack_rows([GroupTokens((), ((7,),))], pad_id=0)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_values_and_gradients_equal_a_naive_loop(name):
-    model = MODELS[name]().double()
-    batch = pack_rows(GROUPS, pad_id=0)
-    check_head(model)
-    expected_logprobs, expected_entropies = naive_statistics(model, GROUPS)
-    coefficients = random_coefficients(len(expected_logprobs))
-    expected = gradients(model, (coefficients * expected_logprobs).sum())
-    for kept_bytes in (0, 2**30):
-        statistics = token_statistics(model, batch, chunk_tokens=5, kept_bytes=kept_bytes)
-        torch.testing.assert_close(statistics.logprobs, expected_logprobs, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(statistics.entropies, expected_entropies, rtol=1e-5, atol=1e-6)
-        assert not statistics.entropies.requires_grad
-        found = gradients(model, (coefficients * statistics.logprobs).sum())
-        assert found.keys() == expected.keys()
-        for parameter, gradient in expected.items():
-            torch.testing.assert_close(found[parameter], gradient, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("chunk_tokens", [1, 4, 17, 18, 1000])
-def test_the_chunk_size_changes_nothing(chunk_tokens):
-    model, batch = make_tiny_model().double(), pack_rows(GROUPS, pad_id=0)
-    whole = token_statistics(model, batch)
-    chunked = token_statistics(model, batch, chunk_tokens=chunk_tokens, kept_bytes=0)
-    torch.testing.assert_close(chunked.logprobs, whole.logprobs, rtol=0, atol=1e-12)
-    torch.testing.assert_close(chunked.entropies, whole.entropies, rtol=0, atol=1e-12)
 
 
 def widened(batch: PackedBatch, columns: int, pad_id: int) -> PackedBatch:
@@ -87,20 +72,10 @@ def widened(batch: PackedBatch, columns: int, pad_id: int) -> PackedBatch:
 @pytest.mark.parametrize("pad_id", [0, 77])
 def test_neither_the_pad_id_nor_more_padding_changes_anything(pad_id):
     model = make_tiny_model().double()
-    with torch.no_grad():
-        plain = token_statistics(model, pack_rows(GROUPS, pad_id=0))
-        padded = token_statistics(model, widened(pack_rows(GROUPS, pad_id=pad_id), 5, pad_id))
+    plain = token_statistics(model, pack_rows(GROUPS, pad_id=0))
+    padded = token_statistics(model, widened(pack_rows(GROUPS, pad_id=pad_id), 5, pad_id))
     torch.testing.assert_close(padded.logprobs, plain.logprobs, rtol=0, atol=1e-12)
     torch.testing.assert_close(padded.entropies, plain.entropies, rtol=0, atol=1e-12)
-
-
-def test_logits_never_exist_for_more_than_a_chunk_of_tokens():
-    model, batch = make_tiny_model(), pack_rows(GROUPS, pad_id=0)
-    sizes = []
-    model.get_output_embeddings().register_forward_hook(lambda *hooked: sizes.append(len(hooked[-1])))
-    token_statistics(model, batch, chunk_tokens=5, kept_bytes=0).logprobs.sum().backward()
-    # 18 tokens: 5 + 5 + 5 + 3 in the forward pass, once more in the backward pass
-    assert sorted(sizes) == [3, 3, 5, 5, 5, 5, 5, 5]
 
 
 def test_an_adapted_output_layer_is_refused():
@@ -132,6 +107,5 @@ def test_checking_the_head_leaves_the_mode_of_the_model_alone():
 
 
 def test_statistics_of_a_bfloat16_model_are_float32():
-    with torch.no_grad():
-        statistics = token_statistics(make_tiny_model().bfloat16(), pack_rows(GROUPS, pad_id=0))
+    statistics = token_statistics(make_tiny_model().bfloat16(), pack_rows(GROUPS, pad_id=0))
     assert statistics.logprobs.dtype == statistics.entropies.dtype == torch.float32

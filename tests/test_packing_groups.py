@@ -13,7 +13,7 @@ from distill.packing.attention import GROUP_ATTENTION
 from distill.packing.group_check import use_group_attention
 from distill.packing.head import TokenStatistics, token_statistics
 from distill.packing.layout import GroupTokens, pack_groups, pack_rows
-from tests.packing_models import GROUPS, NOT_PACKABLE, PACKABLE, gradients, llama_model, random_coefficients
+from tests.packing_models import GROUPS, NOT_PACKABLE, PACKABLE, llama_model, random_coefficients, weighted_gradients
 from tests.tiny import make_tiny_model
 
 LAYOUT_FIELDS = ("targets", "completion_index", "completion_lengths")
@@ -56,9 +56,7 @@ def test_packed_groups_give_the_values_and_gradients_of_rows(name, checkpointing
     groups = [*GROUPS, GroupTokens(tuple(range(70, 90)), ((3,), (), tuple(range(100, 140))))]
     found: list[tuple[TokenStatistics, dict[str, torch.Tensor]]] = []
     for batch in (pack_rows(groups, pad_id=0), pack_groups(groups)):
-        statistics = token_statistics(model, batch)
-        loss = (random_coefficients(len(batch.targets)).float() * statistics.logprobs).sum()
-        found.append((statistics, gradients(model, loss)))
+        found.append(weighted_gradients(model, batch, random_coefficients(len(batch.targets))))
     (rows, rows_gradients), (packed, packed_gradients) = found
     torch.testing.assert_close(packed.logprobs, rows.logprobs, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(packed.entropies, rows.entropies, rtol=1e-5, atol=1e-5)
@@ -75,8 +73,7 @@ def test_the_order_of_completions_changes_no_value():
     assert use_group_attention(model) == ""
     (group, _) = GROUPS
     turned = GroupTokens(group.prompt_ids, group.completion_ids[::-1])
-    with torch.no_grad():
-        there, back = (token_statistics(model, pack_groups([each])).logprobs for each in (group, turned))
+    there, back = (token_statistics(model, pack_groups([each])).logprobs for each in (group, turned))
     for one, other in zip(there.split([4, 2, 7]), reversed(back.split([7, 2, 4])), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
@@ -90,8 +87,7 @@ def test_a_model_that_cannot_read_packed_groups_says_why_and_stays_as_it_was(nam
     assert reason
     assert words in reason
     assert model.config._attn_implementation == before
-    with torch.no_grad():
-        assert bool(token_statistics(model, pack_rows(GROUPS, pad_id=0)).logprobs.isfinite().all())
+    assert bool(token_statistics(model, pack_rows(GROUPS, pad_id=0)).logprobs.isfinite().all())
 
 
 def test_a_model_whose_layers_ignore_the_segments_is_found_out():

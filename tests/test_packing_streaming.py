@@ -13,7 +13,6 @@ from distill.packing.layout import pack_rows
 from distill.packing.output_layer import OutputLayer
 from distill.packing.streaming import streamed_statistics
 from tests.packing_models import GROUPS, MODELS, naive_statistics
-from tests.tiny import make_tiny_model
 
 HIDDEN, WORDS, TOKENS = 24, 1_000, 37
 
@@ -117,19 +116,10 @@ def test_no_tokens_have_no_statistics() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_without_gradients_gives_what_a_naive_loop_gives(name: str) -> None:
+def test_a_model_gives_what_a_naive_loop_gives(name: str) -> None:
     model: Any = MODELS[name]().double()
     with torch.no_grad():
         expected_logprobs, expected_entropies = naive_statistics(model, GROUPS)
-        statistics = token_statistics(model, pack_rows(GROUPS, pad_id=0))
+    statistics = token_statistics(model, pack_rows(GROUPS, pad_id=0))
     torch.testing.assert_close(statistics.logprobs, expected_logprobs, rtol=0, atol=1e-9)
     torch.testing.assert_close(statistics.entropies, expected_entropies, rtol=0, atol=1e-9)
-
-
-def test_values_with_and_without_gradients_agree() -> None:
-    model, batch = make_tiny_model(), pack_rows(GROUPS, pad_id=0)
-    trained = token_statistics(model, batch)
-    with torch.no_grad():
-        read = token_statistics(model, batch)
-    torch.testing.assert_close(read.logprobs, trained.logprobs.detach(), rtol=0, atol=1e-5)
-    torch.testing.assert_close(read.entropies, trained.entropies, rtol=0, atol=1e-5)

@@ -44,7 +44,7 @@ def read(folder: Path, rows: list[dict[str, Any]], *, tokenizer: Any = None, **o
 
 
 def ids(data: TrainData, group: int = 0) -> list[list[int]]:
-    return [completion_ids.tolist() for completion_ids in data.tokens(group).completion_ids]
+    return [completion_ids.tolist() for completion_ids in data.tokens(group)[0].completion_ids]
 
 
 def test_ids_of_the_same_tokenizer_are_taken_as_they_are(tmp_path):
@@ -53,7 +53,7 @@ def test_ids_of_the_same_tokenizer_are_taken_as_they_are(tmp_path):
     assert data.ids == ("sums/1", "sums/2", "sums/3")
     for group, source in enumerate(rows):
         verified = [i for i, outcome in enumerate(source["outcomes"]) if outcome != "unverified"]
-        assert list(data.tokens(group).prompt_ids) == source["prompt_ids"]
+        assert list(data.tokens(group)[0].prompt_ids) == source["prompt_ids"]
         assert ids(data, group) == [source["completion_ids"][i] for i in verified]
         judged = data.judged(group)
         assert judged.outcomes == tuple(Outcome(source["outcomes"][i]) for i in verified)
@@ -65,7 +65,7 @@ def test_ids_of_the_same_tokenizer_are_taken_as_they_are(tmp_path):
 def test_ids_are_stored_flat_in_four_bytes(tmp_path):
     data = read(tmp_path, sums(3))
     assert data.completion_ids.dtype == data.prompt_ids.dtype == np.int32
-    assert data.tokens(1).completion_ids[0].base is not None
+    assert data.tokens(1)[0].completion_ids[0].base is not None
 
 
 def test_another_tokenizer_gets_prompt_and_text_in_its_own_tokens(tmp_path):
@@ -78,7 +78,7 @@ def test_another_tokenizer_gets_prompt_and_text_in_its_own_tokens(tmp_path):
     makes = student.convert_tokens_to_ids("makes")
     plain = student("that ", add_special_tokens=False)["input_ids"]
     assert ids(data) == [[*plain, makes, *student(" 4", add_special_tokens=False)["input_ids"], END], [*plain, makes]]
-    assert student.decode(data.tokens(0).prompt_ids).startswith("<|im_start|>system\nThink.<|im_end|>")
+    assert student.decode(data.tokens(0)[0].prompt_ids).startswith("<|im_start|>system\nThink.<|im_end|>")
     assert data.counts.groups_encoded_again == 1
 
 
@@ -123,7 +123,7 @@ def test_a_student_with_another_chat_template_reads_its_own_prompt_but_the_same_
     student.chat_template = CHAT_TEMPLATE.replace("assistant", "helper")
     rows = sums(1)
     data = read(tmp_path, rows, tokenizer=student)
-    assert student.decode(data.tokens(0).prompt_ids).endswith("<|im_start|>helper\n")
+    assert student.decode(data.tokens(0)[0].prompt_ids).endswith("<|im_start|>helper\n")
     assert ids(data)[0] == rows[0]["completion_ids"][0]
     assert data.counts.groups_encoded_again == 1
 
@@ -136,12 +136,12 @@ def test_a_think_opened_by_the_teachers_template_is_the_students_own_where_its_t
 
 def test_the_recipe_may_ask_for_another_prompt(tmp_path):
     data = read(tmp_path, sums(1), prompt={"format": "plain", "system": "", "template": "Q: {question}\nA:"})
-    assert tiny_tokenizer().decode(data.tokens(0).prompt_ids) == "Q: What is 1 + 1?\nA:"
+    assert tiny_tokenizer().decode(data.tokens(0)[0].prompt_ids) == "Q: What is 1 + 1?\nA:"
 
 
 def test_another_format_without_a_template_takes_the_one_that_evaluation_takes(tmp_path):
     data = read(tmp_path, sums(1), prompt={"format": "plain"})
-    assert tiny_tokenizer().decode(data.tokens(0).prompt_ids) == "Think.\n\nQuestion: What is 1 + 1?\nAnswer:"
+    assert tiny_tokenizer().decode(data.tokens(0)[0].prompt_ids) == "Think.\n\nQuestion: What is 1 + 1?\nAnswer:"
 
 
 def test_a_prompt_of_several_turns_cannot_be_rendered_again(tmp_path):

@@ -1,11 +1,8 @@
-"""Which groups make which step, and how rows share forward passes."""
+"""Which groups make which step."""
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from distill.train.plan import TrainPlan, micro_batches
+from distill.train.plan import TrainPlan
 
 IDS = tuple(f"sums/{n}" for n in range(11))
 ORDER_OF_SEED_0 = [5, 8, 3, 2, 7, 4, 1, 0, 6, 9, 10]
@@ -43,16 +40,3 @@ def test_a_step_asked_for_alone_is_the_step_of_the_whole_run():
     whole = TrainPlan(IDS, 4, 3, seed=5)
     steps = [whole.groups_of(step) for step in range(whole.num_steps)]
     assert TrainPlan(IDS, 4, 3, seed=5).groups_of(7) == steps[7]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 120))
-def test_micro_batches_hold_every_row_once_within_the_budget(lengths, budget):
-    batches = micro_batches(lengths, budget)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
-
-
-def test_micro_batches_put_rows_of_like_length_together():
-    assert micro_batches([5, 50, 6, 49, 5], token_budget=100) == [[1, 3], [2, 0, 4]]

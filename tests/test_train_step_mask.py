@@ -67,7 +67,7 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def masked_step(config: TrainConfig, *, groups: Sequence[int] = range(6), double: bool = True) -> Any:
     trainer = make_trainer(config, double=double)
-    metrics = trainer.gradients(trainer.step_rows(groups))
+    metrics = trainer.gradients(trainer.step_data(groups))
     return metrics, gradients(trainer)
 
 
@@ -145,7 +145,8 @@ def test_the_token_budget_changes_neither_loss_nor_gradients(tmp_path, method, s
     metrics, found = step(1)  # a pass for each completion
     assert metrics == pytest.approx(expected, rel=1e-6)
     for name, gradient in gradients_of_all.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
+        # the model's norms are computed in float32 whatever its type
+        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-6 * float(gradient.abs().max()))
 
 
 @pytest.mark.parametrize("method", ["sft", "advdistill"])

@@ -61,8 +61,8 @@ def config_of(root: Path, rows: list[dict[str, Any]] | None = None, **changes: A
 def test_the_tasks_of_a_completion(tmp_path, method, group, rationale, answer):
     data = make_trainer(config_of(tmp_path, method=method)).data
     decode = tiny_tokenizer().decode
-    prompt = decode(data.tokens(group).prompt_ids)
-    rows = data.rows(group)
+    prompt = decode(data.prompt_ids[data.prompt_starts[group] : data.prompt_starts[group + 1]])
+    rows = data.tokens(group)
     assert [decode(each.prompt_ids).removeprefix(prompt) for each in rows] == [rationale[0], answer[0]]
     assert [decode(each.completion_ids[0]) for each in rows] == [rationale[1], answer[1]]
     assert data.judged(group).completion_lengths == tuple(len(each.completion_ids[0]) for each in rows)
@@ -73,7 +73,7 @@ def test_a_completion_without_an_answer_is_left_out_and_counted(tmp_path, method
     data = make_trainer(config_of(tmp_path, method=method)).data
     assert data.ids == ("sums/1", "sums/2")
     assert (data.counts.completions_without_answer, data.counts.groups_not_selected) == (1, 1)
-    learnt = sum(len(each.completion_ids[0]) for group in (0, 1) for each in data.rows(group))
+    learnt = sum(len(each.completion_ids[0]) for group in (0, 1) for each in data.tokens(group))
     assert (data.counts.completions, data.counts.tokens) == (4, learnt)
 
 
@@ -84,7 +84,7 @@ def test_a_dataset_in_which_nothing_names_an_answer_is_refused_with_the_reason(t
 
 def test_a_completion_that_was_cut_off_in_its_answer_has_no_end_token_there(tmp_path):
     cut = row(1, [(completion("1+1. Therefore, the answer is 2 beca", "length"), CORRECT)])
-    rows = make_trainer(config_of(tmp_path, [cut], method="step-by-step")).data.rows(0)
+    rows = make_trainer(config_of(tmp_path, [cut], method="step-by-step")).data.tokens(0)
     texts = [tiny_tokenizer().decode(each.completion_ids[0]) for each in rows]
     assert texts == [f"1+1. {END}", " 2 beca"]
 
@@ -125,10 +125,10 @@ def test_each_task_is_a_mean_of_its_own_and_the_answer_weighs_a_tenth(method):
 def test_a_step_equals_cross_entropies_of_two_prompts(tmp_path, method):
     config = config_of(tmp_path, method=method, loss={"answer_weight": 0.3}, tokens_per_micro_batch=1)
     trainer = make_trainer(config, double=True)
-    metrics = trainer.gradients(trainer.step_rows([0, 1]))
+    metrics = trainer.gradients(trainer.step_data([0, 1]))
     sums, counts = [0.0, 0.0], [0, 0]
     for group in (0, 1):
-        for task, each in enumerate(trainer.data.rows(group)):
+        for task, each in enumerate(trainer.data.tokens(group)):
             prompt, target = list(each.prompt_ids), list(each.completion_ids[0])
             with torch.no_grad():
                 logits = trainer.student.model(input_ids=torch.tensor([[*prompt, *target]])).logits[0]

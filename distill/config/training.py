@@ -143,7 +143,12 @@ class TrainConfig(Config):
     overlong: Literal["truncate", "drop"] = "truncate"
     """What happens to longer rows; a truncated one gets no end token. Both are counted."""
     tokens_per_micro_batch: int = Field(8192, ge=1)
-    """Padded tokens of one forward pass."""
+    """Tokens of one forward pass, padding counted; changes memory and time alone."""
+    packing: Literal["groups", "rows"] = "groups"
+    """Read a prompt once for all its completions, without padding, or every completion in a row of its own.
+
+    A model whose attention does not allow the first, such as BLOOM's, is trained in rows all the same.
+    """
     gradient_checkpointing: bool = False
     device: str = "auto"
     dtype: Dtype = "auto"

@@ -76,13 +76,30 @@ class PackedBatch:
     """(M,) which of the C completions the token belongs to."""
     completion_lengths: torch.Tensor
     """(C,) tokens of each completion; sums to M."""
+    completion_ends: tuple[int, ...]
+    """Where the tokens of each of the C completions end among the M; known without asking a device."""
     spans: tuple[GroupSpan, ...] = ()
     """The groups of a packed row; empty where every completion has a row of its own."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> PackedBatch:
         """The same batch on another device."""
-        names = [field.name for field in fields(self) if field.name != "spans"]
+        names = [field.name for field in fields(self) if field.name not in ("spans", "completion_ends")]
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
+
+    def part(self, completions: slice) -> PackedBatch:
+        """The same input, of which only these completions, which follow one another, are looked at."""
+        first, last, _ = completions.indices(len(self.completion_ends))
+        start = self.completion_ends[first - 1] if first else 0
+        tokens = slice(start, self.completion_ends[last - 1] if last > first else start)
+        return replace(
+            self,
+            predictor_rows=self.predictor_rows[tokens],
+            predictor_columns=self.predictor_columns[tokens],
+            targets=self.targets[tokens],
+            completion_index=self.completion_index[tokens] - first,
+            completion_lengths=self.completion_lengths[first:last],
+            completion_ends=tuple(end - start for end in self.completion_ends[first:last]),
+        )
 
 
 def pack_rows(groups: Sequence[GroupTokens], pad_id: int) -> PackedBatch:
@@ -153,6 +170,7 @@ def pack_groups(groups: Sequence[GroupTokens]) -> PackedBatch:
         targets=torch.from_numpy(np.concatenate(completions)),
         completion_index=torch.repeat_interleave(lengths),
         completion_lengths=lengths,
+        completion_ends=tuple(accumulate(map(len, completions))),
         spans=spans,
     )
 
@@ -196,4 +214,5 @@ def _with_flat_indices(
         targets=torch.from_numpy(input_ids[rows, target_columns]),
         completion_index=torch.from_numpy(rows),
         completion_lengths=torch.from_numpy(completion_lengths),
+        completion_ends=tuple(completion_lengths.cumsum().tolist()),
     )

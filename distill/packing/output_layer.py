@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import DistillError
+from distill.packing.products import product
 
 if TYPE_CHECKING:
     import torch
@@ -32,43 +33,34 @@ class OutputLayer:
 
         return torch.promote_types(self.linear.weight.dtype, torch.float32)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states (M, H) -> logits (M, V) as the model's own forward makes them, then in float32 at least."""
+    @property
+    def is_trained(self) -> bool:
+        """True when a weight of it wants a gradient."""
+        return any(weight.requires_grad for weight in self.linear.parameters())
+
+    def weight_for(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Its weights (V, H) without gradient; in half precision where ``hidden`` is on CUDA under autocast."""
         import torch
 
-        z: torch.Tensor = self.linear(hidden)
-        z = z.to(torch.promote_types(z.dtype, torch.float32))
-        z = z if self.scale == 1.0 else z * self.scale
-        return self.cap * torch.tanh(z / self.cap) if self.cap else z
+        weight: torch.Tensor = self.linear.weight.detach()
+        if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
+            return weight.to(torch.get_autocast_dtype("cuda"))
+        return weight
 
-    def write_logits(self, hidden: torch.Tensor, start: int, out: torch.Tensor) -> None:
-        """Write the logits of the words from ``start`` on into ``out`` (M, words), float32 at least; no gradient.
+    def logits(self, hidden: torch.Tensor, weight: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """Hidden states (M, H) -> logits (M, W) of the W words from ``start`` on, whose weights are given; no gradient.
 
         A half-precision layer rounds its logits to 8 or 11 bits; at 151,936 words that moves an entropy by
         up to 0.06 nats. Here only the weights are rounded.
         """
-        words = slice(start, start + out.shape[1])
-        _write_product(hidden, self.linear.weight[words], out)
+        z = product(hidden.to(weight.dtype) if hidden.is_cuda else hidden, weight)
         if self.linear.bias is not None:
-            out += self.linear.bias[words]
+            z += self.linear.bias.detach()[start : start + len(weight)]
         if self.scale != 1.0:
-            out *= self.scale
+            z *= self.scale
         if self.cap:
-            out.div_(self.cap).tanh_().mul_(self.cap)
-
-
-def _write_product(hidden: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
-    """Write ``hidden`` (M, H) times ``weight`` (words, H) transposed into ``out``, summed in the type of ``out``."""
-    import torch
-
-    if hidden.is_cuda and weight.element_size() == 2 and hasattr(torch.ops.aten.mm, "dtype"):  # since PyTorch 2.8
-        torch.mm(hidden.to(weight.dtype), weight.t(), out_dtype=out.dtype, out=out)
-    elif hidden.device.type == "cpu" and out.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        # dense float32 tensors get MKL's product; on AMD that of oneDNN is twice as fast
-        factors = (side.to(torch.float32).contiguous().to_mkldnn() for side in (hidden, weight))
-        out.copy_(torch.nn.functional.linear(*factors).to_dense())
-    else:
-        torch.mm(hidden.to(out.dtype), weight.to(out.dtype).t(), out=out)
+            z.div_(self.cap).tanh_().mul_(self.cap)
+        return z
 
 
 def output_layer(model: Any) -> OutputLayer:

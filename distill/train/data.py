@@ -93,22 +93,22 @@ class TrainData:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def tokens(self, group: int) -> GroupTokens:
-        """Prompt and completions of a group, as views."""
-        prompt_start, prompt_end = self.prompt_starts[group : group + 2]
-        completions = [self.completion_ids[a:b] for a, b in self._places(group)]
-        return GroupTokens(self.prompt_ids[prompt_start:prompt_end], completions)
+    def tokens(self, group: int) -> list[GroupTokens]:
+        """What is read of a group, as views: one prompt with all its completions.
 
-    def rows(self, group: int) -> list[GroupTokens]:
-        """Each of a group's completions with its prompt, to which what is read and not learnt belongs."""
+        Where completions are read and not learnt at first, every one with a prompt of its own, to which that belongs.
+        """
         import numpy as np
 
-        whole = self.tokens(group)
-        rows = []
-        for ids, context in zip(whole.completion_ids, self._contexts(group), strict=True):
-            prompt_ids = np.concatenate([whole.prompt_ids, ids[:context]]) if context else whole.prompt_ids
-            rows.append(GroupTokens(prompt_ids, (ids[context:],)))
-        return rows
+        prompt_start, prompt_end = self.prompt_starts[group : group + 2]
+        prompt_ids, contexts = self.prompt_ids[prompt_start:prompt_end], self._contexts(group)
+        completions = [self.completion_ids[start:end] for start, end in self._places(group)]
+        if not any(contexts):
+            return [GroupTokens(prompt_ids, completions)]
+        return [
+            GroupTokens(np.concatenate([prompt_ids, ids[:context]]), (ids[context:],))
+            for ids, context in zip(completions, contexts, strict=True)
+        ]
 
     def learnt(self, values: npt.NDArray[Any], group: int) -> list[npt.NDArray[Any]]:
         """Of an array parallel to ``completion_ids``, the values of what each of a group's completions teaches."""

@@ -1,12 +1,11 @@
-"""Which groups make which optimizer step, and how a step's rows share forward passes.
+"""Which groups make which optimizer step.
 
-Both are pure functions: the order of an epoch follows from (seed, epoch, group ids), a step is a fixed
-slice of it. A resumed run asks for step n and needs nothing of the steps before it.
+A pure function: the order of an epoch follows from (seed, epoch, group ids), a step is a fixed slice
+of it. A resumed run asks for step n and needs nothing of the steps before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -63,22 +62,3 @@ def _epoch_order(group_ids: tuple[str, ...], seed: int, epoch: int) -> tuple[int
         return blake2b(f"{seed}/{epoch}/{group_ids[position]}".encode(), digest_size=8).digest()
 
     return tuple(sorted(range(len(group_ids)), key=key))
-
-
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Split rows into forward passes of at most ``token_budget`` padded tokens, rows of like length together.
-
-    A row that alone is longer than the budget gets a pass of its own.
-
-    >>> micro_batches([3, 9, 4, 8, 5], token_budget=18)
-    [[1, 3], [4, 2, 0]]
-    """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    batches: list[list[int]] = []
-    for row in order:
-        # rows come longest first, so a batch's first row is its width
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches

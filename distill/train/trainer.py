@@ -16,20 +16,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from distill.config import TrainConfig
 from distill.errors import DistillError
+from distill.packing.backward import backpropagate
+from distill.packing.group_check import use_group_attention
 from distill.packing.head import token_statistics
-from distill.packing.layout import GroupTokens, PackedBatch, pack_rows
+from distill.packing.layout import GroupTokens, PackedBatch, pack_groups, pack_rows
+from distill.packing.micro_batches import group_batches, row_batches
 from distill.train.checkpoint import Progress
 from distill.train.data import TrainData
 from distill.train.losses.base import Method
 from distill.train.optimizer import build_optimizer, learning_rate
-from distill.train.plan import TrainPlan, micro_batches
+from distill.train.plan import TrainPlan
 from distill.train.step_mask import StepMask, step_mask
 from distill.train.student import Student
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
+    from distill.packing.head import TokenStatistics
+    from distill.packing.layout import TokenIds
     from distill.train.losses.base import Coefficients, JudgedGroup
 
 logger = logging.getLogger(__name__)
@@ -38,13 +44,13 @@ FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True, slots=True)
-class StepRows:
-    """The completions of one optimizer step, in the order of its groups."""
+class StepData:
+    """What one optimizer step learns from: C completions."""
 
-    rows: Sequence[GroupTokens]
-    """Each completion with its prompt."""
+    groups: Sequence[GroupTokens]
+    """All completions with their prompts, in the order of the step's groups."""
     coefficients: Coefficients
-    """Arrays as long as ``rows``."""
+    """Arrays (C,)."""
     num_tokens: int
     """Supervised tokens."""
     mask: StepMask | None = None
@@ -70,6 +76,7 @@ class Trainer:
         self.progress = Progress()
         self._config = config
         self._token_budget = config.tokens_per_micro_batch
+        self._is_packed = config.packing == "groups" and _reads_groups(student)
 
     def take_step(self) -> dict[str, Any]:
         """Take the next optimizer step and say what happened, as a line for the metrics file.
@@ -81,7 +88,7 @@ class Trainer:
         """
         cpu_start, wall_start = time.process_time(), time.perf_counter()
         done = self.progress
-        step = self.step_rows(self.plan.groups_of(done.step))
+        step = self.step_data(self.plan.groups_of(done.step))
         epoch = self.plan.epoch_of(done.step)
         rate = learning_rate(done.step, self.plan.num_steps, self._config.optimizer, epoch=epoch)
         metrics = self.gradients(step)
@@ -114,59 +121,58 @@ class Trainer:
             **({} if is_finite else {"skipped": True}),
         }
 
-    def step_rows(self, groups: Sequence[int]) -> StepRows:
+    def step_data(self, numbers: Sequence[int]) -> StepData:
         """The completions of these groups with their share in the step's loss."""
-        rows = [row for group in groups for row in self.data.rows(group)]
-        judged = [self.data.judged(group) for group in groups]
-        mask = self._mask(groups, rows)
+        groups = [tokens for number in numbers for tokens in self.data.tokens(number)]
+        judged = [self.data.judged(number) for number in numbers]
+        mask = self._mask(numbers, groups)
         if mask is not None and self._config.low_entropy_mask.normaliser == "kept":  # type: ignore[union-attr]
             judged = _with_kept_lengths(judged, mask)
-        num_tokens = sum(len(row.completion_ids[0]) for row in rows)
-        return StepRows(rows, self.method.coefficients(judged), num_tokens, mask)
+        num_tokens = sum(map(len, _completions(groups)))
+        return StepData(groups, self.method.coefficients(judged), num_tokens, mask)
 
-    def gradients(self, step: StepRows) -> dict[str, float]:
+    def gradients(self, step: StepData) -> dict[str, float]:
         """Leave the step's clipped gradients on the weights; return loss, its metrics and the gradient's norm."""
-        return self._within_memory(step.rows, lambda: self._accumulate(step))
+        return self._within_memory(step.groups, lambda: self._accumulate(step))
 
-    def _mask(self, groups: Sequence[int], rows: Sequence[GroupTokens]) -> StepMask | None:
-        """The mask of these groups' completions, whose rows they are; None where nothing is masked."""
+    def _mask(self, numbers: Sequence[int], groups: Sequence[GroupTokens]) -> StepMask | None:
+        """The mask of the completions of these groups, whose tokens they are; None where nothing is masked."""
         options, known = self._config.low_entropy_mask, self.data.mask
         if options is None or known is None:
             return None
-        is_maskable = [flags for group in groups for flags in self.data.learnt(known.is_maskable, group)]
+        is_maskable = [flags for number in numbers for flags in self.data.learnt(known.is_maskable, number)]
         entropies = None
         if known.entropies is not None:
-            entropies = [values for group in groups for values in self.data.learnt(known.entropies, group)]
+            entropies = [values for number in numbers for values in self.data.learnt(known.entropies, number)]
         elif options.rank == "batch":
             # one ranking over all passes needs all entropies before the first gradient: the step is read twice
-            entropies = self._within_memory(rows, lambda: self._own_entropies(rows))
+            entropies = self._within_memory(groups, lambda: self._own_entropies(groups))
         return step_mask(options, is_maskable, entropies)
 
-    def _own_entropies(self, rows: Sequence[GroupTokens]) -> list[npt.NDArray[np.float32]]:
-        """The student's entropies of each row's completion, as the step's own passes will find them."""
+    def _own_entropies(self, groups: Sequence[GroupTokens]) -> list[npt.NDArray[np.float32]]:
+        """The student's entropies of each completion, as the step's own passes will find them."""
         import numpy as np
         import torch
 
         found: dict[int, npt.NDArray[np.float32]] = {}
         with torch.no_grad(), self.student.autocast():
-            for chosen, batch in self._passes(rows):
+            for completions, batch in self._passes(groups):
                 entropies = token_statistics(self.student.model, batch).entropies.float().cpu().numpy()
-                ends = np.cumsum([len(rows[row].completion_ids[0]) for row in chosen])
-                found.update(zip(chosen, np.split(entropies, ends[:-1]), strict=True))
-        return [found[row] for row in range(len(rows))]
+                found.update(zip(completions, np.split(entropies, batch.completion_ends[:-1]), strict=True))
+        return [found[completion] for completion in range(len(found))]
 
-    def _passes(self, rows: Sequence[GroupTokens]) -> Iterator[tuple[list[int], PackedBatch]]:
-        """The micro-batches of a step, with their places in ``rows``; dropout begins anew with the first."""
+    def _passes(self, groups: Sequence[GroupTokens]) -> Iterator[tuple[tuple[int, ...], PackedBatch]]:
+        """The micro-batches of a step, with the places of their completions; dropout begins anew with the first."""
         import torch
 
         torch.manual_seed(_step_seed(self._config.seed, self.progress.step))
-        lengths = [len(row.prompt_ids) + len(row.completion_ids[0]) for row in rows]
-        for chosen in micro_batches(lengths, self._token_budget):
-            batch = pack_rows([rows[row] for row in chosen], self.student.pad_id)
-            yield chosen, batch.to(self.student.device, non_blocking=True)
+        cut = group_batches if self._is_packed else row_batches
+        for part in cut(groups, self._token_budget):
+            batch = pack_groups(part.groups) if self._is_packed else pack_rows(part.groups, self.student.pad_id)
+            yield part.completions, batch.to(self.student.device, non_blocking=True)
 
-    def _within_memory(self, rows: Sequence[GroupTokens], work: Callable[[], FoundT]) -> FoundT:
-        """Do the work on a step's rows.
+    def _within_memory(self, groups: Sequence[GroupTokens], work: Callable[[], FoundT]) -> FoundT:
+        """Do the work on a step's groups.
 
         When memory runs out the token budget is halved for good and the work begins again: what it
         computes does not depend on the budget.
@@ -177,7 +183,7 @@ class Trainer:
             try:
                 return work()
             except torch.OutOfMemoryError:
-                longest = max(len(row.prompt_ids) + len(row.completion_ids[0]) for row in rows)
+                longest = max(len(group.prompt_ids) + max(map(len, group.completion_ids)) for group in groups)
                 if self._token_budget <= longest:
                     raise DistillError(
                         f"a single completion of {longest} tokens with its prompt does not fit into memory",
@@ -202,28 +208,39 @@ class Trainer:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-    def _accumulate(self, step: StepRows) -> dict[str, float]:
+    def _accumulate(self, step: StepData) -> dict[str, float]:
         """Forward and backward over the micro-batches of a step; the device is waited for once, at the end."""
         import torch
 
-        device, totals = self.student.device, defaultdict[str, Any](float)
-        for chosen, batch in self._passes(step.rows):
+        totals = defaultdict[str, Any](float)
+        for completions, batch in self._passes(step.groups):
+            with self.student.autocast():
+                backpropagate(self.student.model, batch, self._loss(step, completions, batch, totals))
+        weights = self.student.trained_parameters().values()
+        totals["grad_norm"] = torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm)
+        return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))
+
+    def _loss(
+        self, step: StepData, completions: Sequence[int], batch: PackedBatch, totals: dict[str, Any]
+    ) -> Callable[[TokenStatistics, slice], torch.Tensor]:
+        """The method's loss on a part of a micro-batch's completions; what it tells is added to ``totals``."""
+        import torch
+
+        def loss(statistics: TokenStatistics, chosen: slice) -> torch.Tensor:
+            part, places = batch.part(chosen), list(completions[chosen])
             shares = {
-                name: torch.as_tensor(values[chosen], dtype=torch.float32).to(device, non_blocking=True)
+                name: torch.as_tensor(values[places], dtype=torch.float32).to(self.student.device, non_blocking=True)
                 for name, values in step.coefficients.items()
             }
-            with self.student.autocast():
-                statistics = token_statistics(self.student.model, batch)
-            masked = {} if step.mask is None else {"kept": step.mask.kept(chosen, batch, statistics.entropies)}
-            outputs = self.method.loss(statistics, batch, shares, **masked)
-            outputs.loss.backward()  # type: ignore[no-untyped-call]
+            masked = {} if step.mask is None else {"kept": step.mask.kept(places, part, statistics.entropies)}
+            outputs = self.method.loss(statistics, part, shares, **masked)
             totals["loss"] += outputs.loss.detach()
             for name, value in outputs.metrics.items():
                 totals[name] += value
             totals["entropy"] += statistics.entropies.sum() / step.num_tokens
-        weights = self.student.trained_parameters().values()
-        totals["grad_norm"] = torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm)
-        return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))
+            return outputs.loss
+
+        return loss
 
     def _tell_of_skipped(self, metrics: dict[str, float]) -> None:
         skipped, step = self.progress.skipped_steps, self.progress.step
@@ -236,6 +253,19 @@ class Trainer:
                 f"{skipped} steps had a loss or gradient that is not finite, the last one step {step}",
                 hint="lower optimizer.learning_rate, or raise max_skipped_steps if they are rare",
             )
+
+
+def _reads_groups(student: Student) -> bool:
+    """Whether the student reads packed groups, which it is prepared for; if not, the log says why."""
+    reason = use_group_attention(student.model)
+    if reason:
+        logger.warning("this model reads every completion with a prompt of its own: %s", reason)
+    return not reason
+
+
+def _completions(groups: Sequence[GroupTokens]) -> Iterator[TokenIds]:
+    for group in groups:
+        yield from group.completion_ids
 
 
 def _step_seed(seed: int, step: int) -> int:
