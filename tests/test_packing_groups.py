@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from distill.packing.attention import GROUP_ATTENTION
 from distill.packing.group_check import use_group_attention
 from distill.packing.head import TokenStatistics, token_statistics
 from distill.packing.layout import GroupTokens, pack_groups, pack_rows
+from distill.packing.linear import checkpoint_contexts
 from tests.packing_models import GROUPS, NOT_PACKABLE, PACKABLE, llama_model, random_coefficients, weighted_gradients
 from tests.tiny import make_tiny_model
 
@@ -48,7 +50,10 @@ def test_packed_groups_give_the_values_and_gradients_of_rows(name, checkpointing
     model = PACKABLE[name]()
     assert use_group_attention(model) == ""
     if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        contexts = partial(checkpoint_contexts, torch.device("cpu"))
+        model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts}
+        )
         model.train()  # without it nothing is checkpointed
         for part in model.modules():
             if isinstance(part, torch.nn.Dropout):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from distill.packing.head import TokenStatistics, predicting_states
+from distill.packing.linear import fast_linear
 from distill.packing.output_layer import OutputLayer, output_layer
 from distill.packing.products import product
 from distill.packing.streaming import KeptBlocks, read_chunk, streamed_statistics, tokens_at_once
@@ -43,17 +44,26 @@ def backpropagate(model: Any, batch: PackedBatch, loss: Loss, *, kept_bytes: int
     Raises:
         DistillError: the output layer is not a plain linear layer.
     """
+    layer = output_layer(model)
+    with fast_linear(layer.linear.weight.device):
+        hidden = predicting_states(model, batch)
+        gradient = _of_hidden(layer, hidden, batch, loss, kept_bytes)
+        if hidden.requires_grad:
+            hidden.backward(gradient)  # type: ignore[no-untyped-call]
+
+
+def _of_hidden(
+    layer: OutputLayer, hidden: torch.Tensor, batch: PackedBatch, loss: Loss, kept_bytes: int | None
+) -> torch.Tensor:
+    """The gradient (M, H) of the hidden states; that of the output layer is added to it on the way."""
     import torch
 
-    layer = output_layer(model)
-    hidden = predicting_states(model, batch)
     kind = hidden.device.type if hidden.device.type in KEPT_BYTES else "cpu"
     kept_tokens = max(1, (kept_bytes or KEPT_BYTES[kind]) // (layer.dtype.itemsize * layer.vocabulary))
     head = _Head(layer, layer.weight_for(hidden), hidden.detach(), batch.targets)
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
         gradient = _of_trained(head, batch, loss, kept_tokens) if layer.is_trained else _of_frozen(head, batch, loss)
-    if hidden.requires_grad:
-        hidden.backward(gradient.to(hidden.dtype))  # type: ignore[no-untyped-call]
+    return gradient.to(hidden.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ def _of_frozen(head: _Head, batch: PackedBatch, loss: Loss) -> torch.Tensor:
 
 
 def _of_trained(head: _Head, batch: PackedBatch, loss: Loss, kept_tokens: int) -> torch.Tensor:
-    """The gradient (M, H) of the hidden states; that of the output layer is added to it on the way."""
+    """The gradient (M, H) of the hidden states under an output layer that is trained on the way."""
     import torch
 
     hidden = head.hidden

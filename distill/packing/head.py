@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.errors import DistillError
 from distill.packing.attention import packed_inputs
+from distill.packing.linear import fast_linear
 from distill.packing.output_layer import output_layer
 from distill.packing.streaming import streamed_statistics
 
@@ -46,7 +47,7 @@ def token_statistics(model: Any, batch: PackedBatch) -> TokenStatistics:
     import torch
 
     layer = output_layer(model)
-    with torch.no_grad():
+    with torch.no_grad(), fast_linear(layer.linear.weight.device):
         return TokenStatistics(*streamed_statistics(layer, predicting_states(model, batch), batch.targets))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from distill.config import LoraConfig, TrainConfig
 from distill.errors import DistillError
 from distill.models import load_model, load_tokenizer, no_progress_bars, pick_device, pick_dtype, resolve_model
 from distill.packing.head import check_head
+from distill.packing.linear import checkpoint_contexts
 from distill.train.checkpoint import writing_weights
 
 if TYPE_CHECKING:
@@ -74,7 +76,10 @@ def load_student(config: TrainConfig) -> Student:
     check_head(model)
     if config.gradient_checkpointing:
         # the other kind needs inputs with gradients, which frozen embeddings under adapters do not give
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        contexts = partial(checkpoint_contexts, device)
+        model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts}
+        )
     return Student(model.train(), load_tokenizer(config.model), device, dtype)
 
 
