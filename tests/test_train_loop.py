@@ -18,7 +18,8 @@ from distill.train.losses.sft import SFT
 from distill.train.report import read_metrics, read_report
 from distill.train.student import load_student
 from distill.train.trainer import Trainer
-from tests.tiny import save_tiny
+from tests.packing_models import NOT_PACKABLE
+from tests.tiny import save_tiny, tiny_tokenizer
 from tests.train_fixtures import losses, make_trainer, tiny_config
 
 LORA = {"rank": 4, "dropout": 0.3}
@@ -312,3 +313,14 @@ def test_training_under_autocast_saves_the_student_in_its_compute_type(tmp_path)
     assert report.skipped_steps == 0
     config = json.loads((tmp_path / "out" / "student" / "config.json").read_text())
     assert config["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "target_modules": ["query_key_value"]}])
+def test_a_model_that_looks_at_distances_in_the_row_trains_in_rows_and_says_so(tmp_path, lora, caplog):
+    bloom = NOT_PACKABLE["alibi"][0]()
+    bloom.save_pretrained(tmp_path / "bloom")
+    tiny_tokenizer().save_pretrained(tmp_path / "bloom")
+    config = tiny_config(tmp_path, model=str(tmp_path / "bloom"), lora=lora, epochs=6)
+    report = train_student(config, tmp_path / "out")
+    assert "reads every completion with a prompt of its own: its attention is" in caplog.text
+    assert report.epochs[-1]["loss"] < report.epochs[0]["loss"]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from distill.config.base import Config, Dtype, is_number
+from distill.config.base import Config, Dtype
 from distill.config.curation import AdvantagesConfig
 from distill.config.problems import PromptConfig
 
@@ -76,6 +76,8 @@ class LossConfig(Config):
 class MaskConfig(Config):
     """Low-entropy masking (SLowED): a completion's surest tokens are not trained on; a number is ``percent``."""
 
+    number_is = "percent"
+
     percent: float = Field(20, ge=0, le=100)
     """Share of the maskable tokens that is masked, rounded down: those of the lowest entropy."""
     entropy_source: Literal["teacher", "student"] = "teacher"
@@ -91,14 +93,11 @@ class MaskConfig(Config):
     teacher_tokenizer: str | None = None
     """Cut the teacher's text into its tokens, for a student that cuts it otherwise; None takes the teacher's own."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _number_is_percent(cls, value: Any) -> Any:
-        return {"percent": value} if is_number(value) else value
-
 
 class SlowTuningConfig(Config):
     """Slow Tuning (SLowED): weights go back towards where they started; a number is ``tau``."""
+
+    number_is = "tau"
 
     tau: float = Field(1.0, gt=0, allow_inf_nan=True)
     """Largest Frobenius norm of a weight matrix's change since the start; .inf only measures."""
@@ -108,11 +107,6 @@ class SlowTuningConfig(Config):
     """When weights go back: before an epoch is saved and evaluated, or after every optimizer step."""
     reset_moments: bool = False
     """Let AdamW forget what it knows of a matrix that had to go back."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number_is_tau(cls, value: Any) -> Any:
-        return {"tau": value} if is_number(value) else value
 
 
 class TrainConfig(Config):
@@ -149,6 +143,11 @@ class TrainConfig(Config):
 
     A model whose attention does not allow the first, such as BLOOM's, is trained in rows all the same.
     """
+    parallel: Literal["auto", "replicate", "shard"] = "auto"
+    """With several processes: each holds all of the student, or a part of it (FSDP2); adapters are never spread.
+
+    'auto' spreads a student that is trained in full.
+    """
     gradient_checkpointing: bool = False
     device: str = "auto"
     dtype: Dtype = "auto"
@@ -158,6 +157,17 @@ class TrainConfig(Config):
     max_skipped_steps: int = Field(10, ge=1)
     """Stop after this many non-finite steps."""
     seed: int = 0
+
+    @property
+    def shards(self) -> bool:
+        """True when several processes share one copy of the student."""
+        return self.lora is None and self.parallel != "replicate"
+
+    @model_validator(mode="after")
+    def _adapters_are_not_spread(self) -> TrainConfig:
+        if self.lora is not None and self.parallel == "shard":
+            raise ValueError("lora adapters are trained by processes that each hold the student: parallel: replicate")
+        return self
 
     @model_validator(mode="before")
     @classmethod

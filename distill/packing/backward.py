@@ -12,7 +12,7 @@ g (onehot(y) - p). Over M tokens, a vocabulary of V and a width of H, in product
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from distill.packing.head import TokenStatistics, predicting_states
@@ -74,6 +74,8 @@ class _Head:
     weight: torch.Tensor
     hidden: torch.Tensor
     targets: torch.Tensor
+    gathered: dict[torch.Tensor, torch.Tensor] = field(default_factory=dict)
+    """The gradients of weights that are spread over processes."""
 
     def read(self, chunk: slice) -> tuple[TokenStatistics, KeptBlocks]:
         """The statistics of a chunk of tokens, and what is needed for their gradients."""
@@ -107,9 +109,30 @@ class _Head:
         linear, words = self.layer.linear, slice(start, start + d.shape[1])
         if linear.weight.requires_grad:
             narrow = (d.to(self.weight.dtype), hidden.to(self.weight.dtype)) if d.is_cuda else (d, hidden)
-            _gradient_of(linear.weight)[words] += product(narrow[0].t(), narrow[1].t())
+            self._gradient_of(linear.weight)[words] += product(narrow[0].t(), narrow[1].t())
         if linear.bias is not None and linear.bias.requires_grad:
-            _gradient_of(linear.bias)[words] += d.sum(dim=0)
+            self._gradient_of(linear.bias)[words] += d.sum(dim=0)
+
+    def _gradient_of(self, weight: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if hasattr(weight, "full_tensor"):
+            if weight not in self.gathered:
+                self.gathered[weight] = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+            return self.gathered[weight]
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        return weight.grad
+
+    def spread_gradients(self) -> None:
+        """Add to every process's part of a spread weight the mean of all processes' gradients, as FSDP does."""
+        from torch.distributed.tensor import DTensor, Partial
+
+        for weight, gradient in self.gathered.items():
+            assert isinstance(weight, DTensor)
+            everybodys = DTensor.from_local(gradient, weight.device_mesh, [Partial("avg")])
+            mean = everybodys.redistribute(placements=weight.placements)
+            weight.grad = mean if weight.grad is None else weight.grad + mean
 
 
 def _of_frozen(head: _Head, batch: PackedBatch, loss: Loss) -> torch.Tensor:
@@ -146,6 +169,8 @@ def _of_trained(head: _Head, batch: PackedBatch, loss: Loss, kept_tokens: int) -
             chunk = slice(start, min(start + kept_tokens, tokens.stop))
             own = slope[start - tokens.start : chunk.stop - tokens.start]
             gradient[chunk] = head.hidden_gradient(chunk, head.read(chunk)[1], own, trains=True)
+    if head.gathered:
+        head.spread_gradients()
     return gradient
 
 
@@ -169,11 +194,3 @@ def _slope(statistics: TokenStatistics, completions: slice, loss: Loss) -> torch
         value = loss(TokenStatistics(statistics.logprobs.requires_grad_(), statistics.entropies), completions)
         (slope,) = torch.autograd.grad(value, statistics.logprobs)
     return slope
-
-
-def _gradient_of(weight: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    return weight.grad

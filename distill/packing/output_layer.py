@@ -43,6 +43,8 @@ class OutputLayer:
         import torch
 
         weight: torch.Tensor = self.linear.weight.detach()
+        if hasattr(weight, "full_tensor"):  # spread over processes, which all come here
+            weight = weight.full_tensor()
         if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
             return weight.to(torch.get_autocast_dtype("cuda"))
         return weight

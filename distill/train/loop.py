@@ -9,8 +9,10 @@ that was never interrupted, on the CPU bit for bit.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from distill.config import ResumePolicy, TrainConfig
@@ -24,6 +26,7 @@ from distill.train.data import TrainData
 from distill.train.encode import StudentEncoder
 from distill.train.losses.base import Method
 from distill.train.projections import PROJECTIONS_FILE, Projector
+from distill.train.ranks import Ranks, join_ranks
 from distill.train.reading import open_dataset, read_training_data
 from distill.train.report import (
     METRICS_FILE,
@@ -43,7 +46,7 @@ from distill.train.run_folder import (
     open_run,
     resume_point,
 )
-from distill.train.slow_tuning import BASE_FILE
+from distill.train.slow_tuning import BASE_FILE, keep_base
 from distill.train.student import Student, check_vocabulary, load_student, save_student
 from distill.train.trainer import Trainer
 
@@ -73,14 +76,21 @@ def train_student(
         DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
     """
     method: Method = load("methods", config.method)(config.loss)
+    ranks = join_ranks(config.device)
+    if not ranks.is_first:
+        progress = silent
     progress("read", 0, None)  # torch and the tokenizer take seconds to load
     encoder = StudentEncoder(load_tokenizer(config.model), config.prompt)
     data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method, progress)
-    with hold_folder(out):
-        open_run(out, config, decisive_settings(config, data), resume)
+    with hold_folder(out) if ranks.is_first else nullcontext():
+        if ranks.is_first:
+            open_run(out, config, decisive_settings(config, data), resume)
+        ranks.wait()
         if is_finished(out):
             return read_report(out / REPORT_FILE)
-        return _run(config, out, data, method, progress, on_epoch_end)
+        report = _run(config, out, data, method, ranks, progress, on_epoch_end)
+        ranks.wait()
+    return report
 
 
 def _run(
@@ -88,6 +98,7 @@ def _run(
     out: Path,
     data: TrainData,
     method: Method,
+    ranks: Ranks,
     progress: ReportProgress,
     on_epoch_end: OnEpochEnd | None,
 ) -> TrainReport:
@@ -99,17 +110,22 @@ def _run(
         torch.manual_seed(config.seed)  # draws the adapters
         student = load_student(config)
         check_vocabulary(student, data.largest_id())
-        trainer = Trainer(config, data, student, method)
         checkpoint = resume_point(out)
-        if checkpoint is None:
+        if ranks.is_first and checkpoint is None:
             (out / BASE_FILE).unlink(missing_ok=True)  # of another base, if a run ended here before its first step
+            if config.slow_tuning is not None and config.lora is None:
+                keep_base(student.model, out)
+        ranks.wait()
+        trainer = Trainer(config, data, student, method, ranks)
         projector = None
         if config.slow_tuning is not None:
-            projector = Projector(config.slow_tuning, student.model, trainer.optimizer, out)
+            options = config.slow_tuning
+            projector = Projector(options, student.model, trainer.optimizer, out, writes=ranks.is_first)
         if checkpoint is not None:
             trainer.progress = load_checkpoint(checkpoint, student, trainer.optimizer)
-        for name in (METRICS_FILE, PROJECTIONS_FILE):
-            keep_metrics_until(out / name, trainer.progress.step)
+        if ranks.is_first:
+            for name in (METRICS_FILE, PROJECTIONS_FILE):
+                keep_metrics_until(out / name, trainer.progress.step)
         progress("train", trainer.progress.step, trainer.plan.num_steps)
         _take_steps(trainer, projector, config.save_every, out, progress, on_epoch_end)
     return _finish(trainer, config, out)
@@ -127,8 +143,9 @@ def _take_steps(
 
     Weights go back before anything is saved, so a run that is resumed does not project again.
     """
-    plan = trainer.plan
-    with (out / METRICS_FILE).open("a", encoding="utf-8", buffering=1) as metrics_file:
+    plan, writes = trainer.plan, trainer.ranks.is_first
+    path = out / METRICS_FILE if writes else Path(os.devnull)
+    with path.open("a", encoding="utf-8", buffering=1) as metrics_file:
         for step in range(trainer.progress.step, plan.num_steps):
             metrics, epoch, ends_epoch = trainer.take_step(), plan.epoch_of(step) + 1, plan.ends_epoch(step)
             if projector is not None:
@@ -136,7 +153,7 @@ def _take_steps(
             metrics_file.write(json.dumps(metrics) + "\n")
             progress("train", 1, plan.num_steps)
             if ends_epoch or (save_every and (step + 1) % save_every == 0):
-                save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress)
+                save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress, writes=writes)
             if ends_epoch and on_epoch_end is not None:
                 trainer.student.model.eval()
                 on_epoch_end(epoch, trainer.student)
@@ -151,6 +168,10 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
             f"none of {done.step} steps had a finite loss and gradient, so nothing was learnt",
             hint="lower optimizer.learning_rate and start again in another folder",
         )
+    building = unfinished(out / STUDENT)
+    if trainer.ranks.is_first:
+        shutil.rmtree(building, ignore_errors=True)
+    save_student(trainer.student, building, writes=trainer.ranks.is_first)
     report = TrainReport(
         method=config.method,
         model=config.model,
@@ -170,9 +191,8 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
         versions=library_versions(),
         config=config.model_dump(mode="json"),
     )
-    building = unfinished(out / STUDENT)
-    shutil.rmtree(building, ignore_errors=True)
-    save_student(trainer.student, building)
+    if not trainer.ranks.is_first:
+        return report
     report.write(building / STUDENT_REPORT_FILE)
     replace_folder(building, out / STUDENT)
     report.write(out / REPORT_FILE)

@@ -32,11 +32,20 @@ class Projector:
 
     Args:
         out: the run's folder, which gets the projections and, for a student that is trained as a whole, a copy of it.
+        writes: False where another process writes the projections.
     """
 
-    def __init__(self, options: SlowTuningConfig, model: Any, optimizer: torch.optim.Optimizer, out: Path) -> None:
+    def __init__(
+        self,
+        options: SlowTuningConfig,
+        model: Any,
+        optimizer: torch.optim.Optimizer,
+        out: Path,
+        *,
+        writes: bool = True,
+    ) -> None:
         check_start(model)
-        self._options, self._optimizer = options, optimizer
+        self._options, self._optimizer, self._writes = options, optimizer, writes
         self._slow_tuning = SlowTuning(model, options.tau, options.scope, out)
         self._path = out / PROJECTIONS_FILE
 
@@ -47,9 +56,10 @@ class Projector:
         projections = self._slow_tuning.project()
         if self._options.reset_moments:
             self._forget_moments(projections)
-        lines = [json.dumps({"step": step, "epoch": epoch, **asdict(each)}) + "\n" for each in projections]
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
+        if self._writes:
+            lines = [json.dumps({"step": step, "epoch": epoch, **asdict(each)}) + "\n" for each in projections]
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
         return summary(projections)
 
     def _forget_moments(self, projections: Sequence[Projection]) -> None:

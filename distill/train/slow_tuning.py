@@ -15,7 +15,7 @@ Full weights are compared with a copy of the base that lies beside the run and i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from distill.errors import DistillError
 from distill.files import unfinished
 from distill.train.checkpoint import writing_weights
+from distill.train.sharding import spread_like, whole
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,8 @@ class FullChange:
 
     def squared_norm(self) -> float:
         """||W - W_0||_F^2."""
-        return float((self.weight.double() - self.base().to(self.weight.device).double()).square().sum())
+        change = self.weight.double() - spread_like(self.base(), self.weight).double()
+        return float(whole(change.square().sum()))
 
     @property
     def weights(self) -> tuple[torch.Tensor, ...]:
@@ -81,7 +83,7 @@ class FullChange:
 
     def shrink(self, ratio: float) -> None:
         """W <- W_0 + ratio (W - W_0)."""
-        base = self.base().to(self.weight.device)
+        base = spread_like(self.base(), self.weight)
         self.weight.sub_(base).mul_(ratio).add_(base)
 
 
@@ -147,21 +149,26 @@ def _lora_changes(model: Any) -> Iterator[LoraChange]:
 
 def _full_changes(model: Any, folder: Path) -> Iterator[FullChange]:
     """The matrices of a model that is trained as a whole; vectors (norms, biases) are left alone."""
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad and weight.ndim > 1}
-    base = _base_file(trained, folder)
-    for name, weight in trained.items():
+    base = keep_base(model, folder)
+    for name, weight in _matrices(model).items():
         yield FullChange(name, weight, lambda name=name: _read(base, name))  # type: ignore[misc]
 
 
-def _base_file(weights: Mapping[str, torch.Tensor], folder: Path) -> Path:
-    """The copy of the base; written whole before the first step, so that a resumed run finds it."""
+def _matrices(model: Any) -> dict[str, torch.Tensor]:
+    """What is trained of a model without adapters, but for vectors."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad and weight.ndim > 1}
+
+
+def keep_base(model: Any, folder: Path) -> Path:
+    """The copy of the base's matrices; written before the first step if it is not there, whole or not at all."""
     from safetensors.torch import save_file
 
     path = folder / BASE_FILE
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with writing_weights(folder):
-            save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, unfinished(path))
+            weights = {name: weight.detach().contiguous() for name, weight in _matrices(model).items()}
+            save_file(weights, unfinished(path))
         unfinished(path).replace(path)
     return path
 

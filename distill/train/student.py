@@ -7,6 +7,7 @@ adapters are in float32.
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from distill.models import load_model, load_tokenizer, no_progress_bars, pick_de
 from distill.packing.head import check_head
 from distill.packing.linear import checkpoint_contexts
 from distill.train.checkpoint import writing_weights
+from distill.train.sharding import whole
 
 if TYPE_CHECKING:
     import torch
@@ -94,11 +96,19 @@ def check_vocabulary(student: Student, largest_id: int) -> None:
         )
 
 
-def save_student(student: Student, folder: Path) -> None:
+def save_student(student: Student, folder: Path, *, writes: bool = True) -> None:
     """Write the trained model and its tokenizer as ``from_pretrained`` reads them, or a PEFT adapter folder.
 
-    A fully trained model is cast in place to its compute type first: the last thing that happens to it.
+    Of a fully trained model, a copy in its compute type.
+
+    Args:
+        writes: False on all processes but the first, which only help to gather what is spread over them.
     """
+    state = None
+    if not _is_adapted(student.model):
+        state = {name: _cast(whole(weight), student.dtype) for name, weight in student.model.state_dict().items()}
+    if not writes:
+        return
     folder.mkdir(parents=True)
     with no_progress_bars(), writing_weights(folder):
         if _is_adapted(student.model):
@@ -106,7 +116,8 @@ def save_student(student: Student, folder: Path) -> None:
             student.model.save_pretrained(folder, save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)  # PEFT's card is an empty form
         else:
-            student.model.to(student.dtype).save_pretrained(folder)
+            student.model.save_pretrained(folder, state_dict=state)
+            _name_dtype(folder / "config.json", student.dtype)
         student.tokenizer.save_pretrained(folder)
 
 
@@ -137,6 +148,17 @@ def _with_adapters(model: Any, name: str, lora: LoraConfig) -> Any:
     # an adapter folder must find its base again from wherever it is loaded
     adapted.peft_config["default"].base_model_name_or_path = str(folder.resolve()) if folder.is_dir() else name
     return adapted
+
+
+def _name_dtype(path: Path, dtype: torch.dtype) -> None:
+    """Say in a saved configuration what its weights are; transformers names what they were in memory."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _cast(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return weight.to(dtype) if weight.is_floating_point() else weight
 
 
 def _is_linear(module: Any) -> bool:

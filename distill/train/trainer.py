@@ -7,25 +7,24 @@ import logging
 import math
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.packing.backward import backpropagate
-from distill.packing.group_check import use_group_attention
 from distill.packing.head import token_statistics
-from distill.packing.layout import GroupTokens, PackedBatch, pack_groups, pack_rows
-from distill.packing.micro_batches import group_batches, row_batches
+from distill.packing.layout import GroupTokens
 from distill.train.checkpoint import Progress
 from distill.train.data import TrainData
 from distill.train.losses.base import Method
 from distill.train.optimizer import build_optimizer, learning_rate
+from distill.train.passes import Pass, Passes
 from distill.train.plan import TrainPlan
+from distill.train.ranks import ALONE, Ranks
+from distill.train.sharding import shard, whole
 from distill.train.step_mask import StepMask, step_mask
 from distill.train.student import Student
 
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from distill.train.losses.base import Coefficients, JudgedGroup
 
 logger = logging.getLogger(__name__)
-
-FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +61,22 @@ class Trainer:
         DistillError: masking was asked for, and the method's loss takes no mask.
     """
 
-    def __init__(self, config: TrainConfig, data: TrainData, student: Student, method: Method) -> None:
+    def __init__(
+        self, config: TrainConfig, data: TrainData, student: Student, method: Method, ranks: Ranks = ALONE
+    ) -> None:
         if data.mask is not None and "kept" not in inspect.signature(method.loss).parameters:
             raise DistillError(
                 f"method '{config.method}' cannot mask tokens: its loss has no argument 'kept'",
                 hint="leave low_entropy_mask out, or give the loss that argument as distill.train.losses.sft does",
             )
-        self.data, self.student, self.method = data, student, method
+        self.data, self.student, self.method, self.ranks = data, student, method, ranks
         self.plan = TrainPlan(data.ids, config.groups_per_step, config.epochs, config.seed)
+        self.passes = Passes(config, student, ranks)
+        if self.passes.is_sharded:
+            shard(student.model)
         self.optimizer = build_optimizer(student.trained_parameters().values(), config.optimizer)
         self.progress = Progress()
         self._config = config
-        self._token_budget = config.tokens_per_micro_batch
-        self._is_packed = config.packing == "groups" and _reads_groups(student)
 
     def take_step(self) -> dict[str, Any]:
         """Take the next optimizer step and say what happened, as a line for the metrics file.
@@ -133,7 +133,8 @@ class Trainer:
 
     def gradients(self, step: StepData) -> dict[str, float]:
         """Leave the step's clipped gradients on the weights; return loss, its metrics and the gradient's norm."""
-        return self._within_memory(step.groups, lambda: self._accumulate(step))
+        totals = self.passes.within_memory(step.groups, self.optimizer, lambda: self._accumulate(step))
+        return self._add_up(totals)
 
     def _mask(self, numbers: Sequence[int], groups: Sequence[GroupTokens]) -> StepMask | None:
         """The mask of the completions of these groups, whose tokens they are; None where nothing is masked."""
@@ -146,54 +147,22 @@ class Trainer:
             entropies = [values for number in numbers for values in self.data.learnt(known.entropies, number)]
         elif options.rank == "batch":
             # one ranking over all passes needs all entropies before the first gradient: the step is read twice
-            entropies = self._within_memory(groups, lambda: self._own_entropies(groups))
+            own = self.passes.within_memory(groups, self.optimizer, lambda: self._own_entropies(groups))
+            found = {place: values for each in self.ranks.gather(own) for place, values in each.items()}
+            entropies = [found[place] for place in range(len(found))]
         return step_mask(options, is_maskable, entropies)
 
-    def _own_entropies(self, groups: Sequence[GroupTokens]) -> list[npt.NDArray[np.float32]]:
-        """The student's entropies of each completion, as the step's own passes will find them."""
+    def _own_entropies(self, groups: Sequence[GroupTokens]) -> dict[int, npt.NDArray[np.float32]]:
+        """The student's entropies of the completions that this process reads, by their places in the step."""
         import numpy as np
         import torch
 
-        found: dict[int, npt.NDArray[np.float32]] = {}
+        own: dict[int, npt.NDArray[np.float32]] = {}
         with torch.no_grad(), self.student.autocast():
-            for completions, batch in self._passes(groups):
-                entropies = token_statistics(self.student.model, batch).entropies.float().cpu().numpy()
-                found.update(zip(completions, np.split(entropies, batch.completion_ends[:-1]), strict=True))
-        return [found[completion] for completion in range(len(found))]
-
-    def _passes(self, groups: Sequence[GroupTokens]) -> Iterator[tuple[tuple[int, ...], PackedBatch]]:
-        """The micro-batches of a step, with the places of their completions; dropout begins anew with the first."""
-        import torch
-
-        torch.manual_seed(_step_seed(self._config.seed, self.progress.step))
-        cut = group_batches if self._is_packed else row_batches
-        for part in cut(groups, self._token_budget):
-            batch = pack_groups(part.groups) if self._is_packed else pack_rows(part.groups, self.student.pad_id)
-            yield part.completions, batch.to(self.student.device, non_blocking=True)
-
-    def _within_memory(self, groups: Sequence[GroupTokens], work: Callable[[], FoundT]) -> FoundT:
-        """Do the work on a step's groups.
-
-        When memory runs out the token budget is halved for good and the work begins again: what it
-        computes does not depend on the budget.
-        """
-        import torch
-
-        while True:
-            try:
-                return work()
-            except torch.OutOfMemoryError:
-                longest = max(len(group.prompt_ids) + max(map(len, group.completion_ids)) for group in groups)
-                if self._token_budget <= longest:
-                    raise DistillError(
-                        f"a single completion of {longest} tokens with its prompt does not fit into memory",
-                        hint="set gradient_checkpointing to true, lower max_tokens, or train with lora",
-                    ) from None
-            # out of the handler, whose traceback still holds the tensors of the failed pass
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
-            self._token_budget //= 2
-            logger.warning("out of memory: tokens_per_micro_batch is %d from here on", self._token_budget)
+            for one in self.passes.of_step(self.progress.step, groups):
+                entropies = token_statistics(self.student.model, one.batch).entropies.float().cpu().numpy()
+                own.update(zip(one.completions, np.split(entropies, one.batch.completion_ends[:-1]), strict=True))
+        return own
 
     def peak_memory(self) -> int:
         """Bytes: on CUDA the most that was allocated, else the most that the process was given."""
@@ -208,39 +177,51 @@ class Trainer:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-    def _accumulate(self, step: StepData) -> dict[str, float]:
-        """Forward and backward over the micro-batches of a step; the device is waited for once, at the end."""
-        import torch
-
-        totals = defaultdict[str, Any](float)
-        for completions, batch in self._passes(step.groups):
+    def _accumulate(self, step: StepData) -> dict[str, torch.Tensor]:
+        """Forward and backward over this process's passes of a step; the numbers that the method's loss tells."""
+        totals: dict[str, torch.Tensor] = {}
+        for one in self.passes.of_step(self.progress.step, step.groups):
             with self.student.autocast():
-                backpropagate(self.student.model, batch, self._loss(step, completions, batch, totals))
-        weights = self.student.trained_parameters().values()
-        totals["grad_norm"] = torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm)
-        return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))
+                backpropagate(self.student.model, one.batch, self._loss(step, one, totals))
+        return totals
 
     def _loss(
-        self, step: StepData, completions: Sequence[int], batch: PackedBatch, totals: dict[str, Any]
+        self, step: StepData, one: Pass, totals: dict[str, torch.Tensor]
     ) -> Callable[[TokenStatistics, slice], torch.Tensor]:
-        """The method's loss on a part of a micro-batch's completions; what it tells is added to ``totals``."""
+        """The method's loss on a part of a pass's completions; what it tells is added to ``totals``."""
         import torch
 
+        # FSDP takes the mean over processes, here as everywhere a sum is wanted
+        scale = self.ranks.size if self.passes.is_sharded else 1
+
         def loss(statistics: TokenStatistics, chosen: slice) -> torch.Tensor:
-            part, places = batch.part(chosen), list(completions[chosen])
+            part, places = one.batch.part(chosen), list(one.completions[chosen])
             shares = {
                 name: torch.as_tensor(values[places], dtype=torch.float32).to(self.student.device, non_blocking=True)
                 for name, values in step.coefficients.items()
             }
             masked = {} if step.mask is None else {"kept": step.mask.kept(places, part, statistics.entropies)}
             outputs = self.method.loss(statistics, part, shares, **masked)
-            totals["loss"] += outputs.loss.detach()
-            for name, value in outputs.metrics.items():
-                totals[name] += value
-            totals["entropy"] += statistics.entropies.sum() / step.num_tokens
-            return outputs.loss
+            entropy = statistics.entropies.sum() / step.num_tokens
+            for name, value in {"loss": outputs.loss.detach(), **outputs.metrics, "entropy": entropy}.items():
+                totals[name] = totals.get(name, 0) + value * one.counts
+            return outputs.loss * (one.counts * scale)
 
         return loss
+
+    def _add_up(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Gradients and numbers of all processes, clipped and as numbers; the device is waited for here, once."""
+        import torch
+
+        weights = self.student.trained_parameters().values()
+        together = torch.stack([value.double() for value in totals.values()])
+        self.ranks.add_up([together])
+        if not self.passes.is_sharded:
+            for weight in weights if not self.ranks.is_alone else ():
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self.ranks.add_up([weight.grad for weight in weights if weight.grad is not None])
+        norm = whole(torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm))
+        return dict(zip([*totals, "grad_norm"], [*together.tolist(), norm.item()], strict=True))
 
     def _tell_of_skipped(self, metrics: dict[str, float]) -> None:
         skipped, step = self.progress.skipped_steps, self.progress.step
@@ -255,22 +236,9 @@ class Trainer:
             )
 
 
-def _reads_groups(student: Student) -> bool:
-    """Whether the student reads packed groups, which it is prepared for; if not, the log says why."""
-    reason = use_group_attention(student.model)
-    if reason:
-        logger.warning("this model reads every completion with a prompt of its own: %s", reason)
-    return not reason
-
-
 def _completions(groups: Sequence[GroupTokens]) -> Iterator[TokenIds]:
     for group in groups:
         yield from group.completion_ids
-
-
-def _step_seed(seed: int, step: int) -> int:
-    """A seed of its own for every step, far from its neighbours'."""
-    return int.from_bytes(blake2b(f"{seed}/{step}".encode(), digest_size=7).digest())
 
 
 def _with_kept_lengths(groups: Sequence[JudgedGroup], mask: StepMask) -> list[JudgedGroup]:
