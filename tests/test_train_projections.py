@@ -167,7 +167,8 @@ def test_the_copy_of_the_base_lasts_as_long_as_the_run(tmp_path):
     )
     assert present == [True, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        ".lock", "config.yaml", "metrics.jsonl", "projections.jsonl", "run.json", "student", "train.json",
+        ".lock", "config.yaml", "evaluations.jsonl", "metrics.jsonl", "projections.jsonl", "run.json", "student",
+        "train.json",
     ]  # fmt: skip
 
 

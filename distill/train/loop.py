@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from distill.train import ReportProgress, silent
 from distill.train.checkpoint import load_checkpoint, save_checkpoint
 from distill.train.data import TrainData
 from distill.train.encode import StudentEncoder
+from distill.train.epochs import BEST, EVALUATIONS_FILE, EpochEnds, OnEpochEnd
 from distill.train.losses.base import Method
 from distill.train.projections import PROJECTIONS_FILE, Projector
 from distill.train.ranks import Ranks, join_ranks
@@ -47,10 +47,8 @@ from distill.train.run_folder import (
     resume_point,
 )
 from distill.train.slow_tuning import BASE_FILE, keep_base
-from distill.train.student import Student, check_vocabulary, load_student, save_student
+from distill.train.student import check_vocabulary, load_student, save_student
 from distill.train.trainer import Trainer
-
-OnEpochEnd = Callable[[int, Student], None]
 
 
 def train_student(
@@ -70,7 +68,8 @@ def train_student(
         progress: called as ``progress(stage, advance, total)``; the stages are 'read', counted in groups of the
             dataset, and 'train', counted in optimizer steps.
         on_epoch_end: called as ``on_epoch_end(epoch, student)`` after the checkpoint of an epoch, counted
-            from 1; the model is in eval mode meanwhile. Not repeated for epochs before a resumed one.
+            from 1, by every process; the model is in eval mode meanwhile. Numbers that it returns are written to
+            ``evaluations.jsonl`` and into the report. Not repeated for epochs before a resumed one.
 
     Raises:
         DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
@@ -124,11 +123,13 @@ def _run(
         if checkpoint is not None:
             trainer.progress = load_checkpoint(checkpoint, student, trainer.optimizer)
         if ranks.is_first:
-            for name in (METRICS_FILE, PROJECTIONS_FILE):
+            for name in (METRICS_FILE, PROJECTIONS_FILE, EVALUATIONS_FILE):
                 keep_metrics_until(out / name, trainer.progress.step)
+        ranks.wait()
+        ends = EpochEnds(config, out, trainer, on_epoch_end)
         progress("train", trainer.progress.step, trainer.plan.num_steps)
-        _take_steps(trainer, projector, config.save_every, out, progress, on_epoch_end)
-    return _finish(trainer, config, out)
+        _take_steps(trainer, projector, config.save_every, out, progress, ends)
+    return _finish(trainer, config, out, ends.best)
 
 
 def _take_steps(
@@ -137,12 +138,13 @@ def _take_steps(
     save_every: int,
     out: Path,
     progress: ReportProgress,
-    on_epoch_end: OnEpochEnd | None,
+    ends: EpochEnds,
 ) -> None:
-    """All steps that are left, with their metrics, checkpoints and callbacks.
+    """All steps that are left, with their metrics, checkpoints and measurements.
 
     Weights go back before anything is saved, so a run that is resumed does not project again.
     """
+    ends.catch_up()
     plan, writes = trainer.plan, trainer.ranks.is_first
     path = out / METRICS_FILE if writes else Path(os.devnull)
     with path.open("a", encoding="utf-8", buffering=1) as metrics_file:
@@ -154,14 +156,15 @@ def _take_steps(
             progress("train", 1, plan.num_steps)
             if ends_epoch or (save_every and (step + 1) % save_every == 0):
                 save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress, writes=writes)
-            if ends_epoch and on_epoch_end is not None:
-                trainer.student.model.eval()
-                on_epoch_end(epoch, trainer.student)
-                trainer.student.model.train()
+            if ends_epoch:
+                ends.after(epoch)
 
 
-def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
-    """Write the student, then the report, which makes the run a finished one; checkpoints and base have served then."""
+def _finish(trainer: Trainer, config: TrainConfig, out: Path, best: Path | None) -> TrainReport:
+    """Write the last student or the best, then the report, which makes the run a finished one.
+
+    Checkpoints and base have served then.
+    """
     done = trainer.progress
     if done.skipped_steps == done.step:
         raise DistillError(
@@ -171,7 +174,10 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
     building = unfinished(out / STUDENT)
     if trainer.ranks.is_first:
         shutil.rmtree(building, ignore_errors=True)
-    save_student(trainer.student, building, writes=trainer.ranks.is_first)
+    if best is None:
+        save_student(trainer.student, building, writes=trainer.ranks.is_first)
+    elif trainer.ranks.is_first:
+        shutil.copytree(best, building)
     report = TrainReport(
         method=config.method,
         model=config.model,
@@ -181,7 +187,7 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
         run_id=trainer.data.run_id,
         steps=done.step,
         skipped_steps=done.skipped_steps,
-        epochs=epoch_means(read_metrics(out / METRICS_FILE)),
+        epochs=epoch_means(read_metrics(out / METRICS_FILE), read_metrics(out / EVALUATIONS_FILE)),
         data=trainer.data.counts,
         tokens=done.tokens,
         tokens_per_second=done.tokens / done.wall_seconds,
@@ -197,5 +203,6 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path) -> TrainReport:
     replace_folder(building, out / STUDENT)
     report.write(out / REPORT_FILE)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(out / BEST, ignore_errors=True)
     (out / BASE_FILE).unlink(missing_ok=True)
     return report

@@ -6,6 +6,7 @@ of it. A resumed run asks for step n and needs nothing of the steps before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -52,6 +53,19 @@ class TrainPlan:
     def ends_epoch(self, step: int) -> bool:
         """True for the last step of an epoch."""
         return (step + 1) % self.steps_per_epoch == 0
+
+
+def held_out(group_ids: Sequence[str], share: float) -> list[int]:
+    """Positions of the groups that are measured and not trained on: about ``share`` of them, by a hash of each id.
+
+    >>> held_out(["a", "b", "c", "d", "e", "f"], share=0.5)
+    [1, 3, 4]
+    """
+
+    def place(group_id: str) -> float:
+        return int.from_bytes(blake2b(f"held out/{group_id}".encode(), digest_size=8).digest()) / 2**64
+
+    return [position for position, group_id in enumerate(group_ids) if place(group_id) < share]
 
 
 @lru_cache(maxsize=2)

@@ -41,7 +41,7 @@ class TrainReport:
     skipped_steps: int
     """Steps that changed nothing because their loss or gradient was not finite."""
     epochs: tuple[dict[str, float], ...]
-    """Per epoch the mean over its steps of loss and its terms."""
+    """Per epoch the mean over its steps of loss and its terms, and what was measured at its end."""
     data: DataCounts
     tokens: int
     """Supervised tokens trained on, over all epochs."""
@@ -97,8 +97,10 @@ def keep_metrics_until(path: Path, step: int) -> None:
     write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 
-def epoch_means(metrics: Iterable[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """Per epoch the mean of every loss metric over the steps that counted.
+def epoch_means(
+    metrics: Iterable[dict[str, Any]], evaluations: Iterable[dict[str, Any]] = ()
+) -> tuple[dict[str, float], ...]:
+    """Per epoch the mean of every loss metric over the steps that counted, and what was measured at its end.
 
     >>> epoch_means([{"epoch": 1, "loss": 2.0}, {"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "skipped": True}])
     ({'epoch': 1, 'loss': 1.5},)
@@ -110,7 +112,12 @@ def epoch_means(metrics: Iterable[dict[str, Any]]) -> tuple[dict[str, float], ..
         for name in EPOCH_METRICS:
             if name in line:
                 values[line["epoch"]][name].append(line[name])
+    measured = {line["epoch"]: {name: line[name] for name in line if name != "step"} for line in evaluations}
     return tuple(
-        {"epoch": epoch, **{name: sum(series) / len(series) for name, series in means.items()}}
+        {
+            "epoch": epoch,
+            **{name: sum(series) / len(series) for name, series in means.items()},
+            **measured.get(epoch, {}),
+        }
         for epoch, means in sorted(values.items())
     )

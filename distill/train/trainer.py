@@ -22,7 +22,7 @@ from distill.train.data import TrainData
 from distill.train.losses.base import Method
 from distill.train.optimizer import build_optimizer, learning_rate
 from distill.train.passes import Pass, Passes
-from distill.train.plan import TrainPlan
+from distill.train.plan import TrainPlan, held_out
 from distill.train.ranks import ALONE, Ranks
 from distill.train.sharding import shard, whole
 from distill.train.step_mask import StepMask, step_mask
@@ -70,7 +70,15 @@ class Trainer:
                 hint="leave low_entropy_mask out, or give the loss that argument as distill.train.losses.sft does",
             )
         self.data, self.student, self.method, self.ranks = data, student, method, ranks
-        self.plan = TrainPlan(data.ids, config.groups_per_step, config.epochs, config.seed)
+        self.validation = held_out(data.ids, config.validation_share)
+        self._trained = sorted(set(range(len(data))) - set(self.validation))
+        if not self._trained or (config.validation_share and not self.validation):
+            raise DistillError(
+                f"validation_share {config.validation_share} holds out {len(self.validation)} of {len(data)} groups",
+                hint="choose a share that leaves some on both sides",
+            )
+        trained_ids = tuple(data.ids[number] for number in self._trained)
+        self.plan = TrainPlan(trained_ids, config.groups_per_step, config.epochs, config.seed)
         self.passes = Passes(config, student, ranks)
         if self.passes.is_sharded:
             shard(student.model)
@@ -88,7 +96,7 @@ class Trainer:
         """
         cpu_start, wall_start = time.process_time(), time.perf_counter()
         done = self.progress
-        step = self.step_data(self.plan.groups_of(done.step))
+        step = self.step_data([self._trained[place] for place in self.plan.groups_of(done.step)])
         epoch = self.plan.epoch_of(done.step)
         rate = learning_rate(done.step, self.plan.num_steps, self._config.optimizer, epoch=epoch)
         metrics = self.gradients(step)
@@ -135,6 +143,17 @@ class Trainer:
         """Leave the step's clipped gradients on the weights; return loss, its metrics and the gradient's norm."""
         totals = self.passes.within_memory(step.groups, self.optimizer, lambda: self._accumulate(step))
         return self._add_up(totals)
+
+    def validation_loss(self) -> float:
+        """The method's loss on the groups that are held out, as if they were one step; for a model in eval mode."""
+        import torch
+
+        step, totals = self.step_data(self.validation), dict[str, "torch.Tensor"]()
+        with torch.no_grad(), self.student.autocast():
+            for one in self.passes.of_step(self.progress.step, step.groups):
+                statistics = token_statistics(self.student.model, one.batch)
+                self._loss(step, one, totals)(statistics, slice(0, len(one.completions)))
+        return self._sums(totals)["loss"]
 
     def _mask(self, numbers: Sequence[int], groups: Sequence[GroupTokens]) -> StepMask | None:
         """The mask of the completions of these groups, whose tokens they are; None where nothing is masked."""
@@ -210,18 +229,24 @@ class Trainer:
         return loss
 
     def _add_up(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Gradients and numbers of all processes, clipped and as numbers; the device is waited for here, once."""
+        """Gradients and numbers of all processes, clipped and as numbers; the device is waited for here."""
         import torch
 
-        weights = self.student.trained_parameters().values()
-        together = torch.stack([value.double() for value in totals.values()])
-        self.ranks.add_up([together])
+        weights, sums = self.student.trained_parameters().values(), self._sums(totals)
         if not self.passes.is_sharded:
             for weight in weights if not self.ranks.is_alone else ():
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             self.ranks.add_up([weight.grad for weight in weights if weight.grad is not None])
         norm = whole(torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm))
-        return dict(zip([*totals, "grad_norm"], [*together.tolist(), norm.item()], strict=True))
+        return {**sums, "grad_norm": norm.item()}
+
+    def _sums(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The numbers of all processes, added up."""
+        import torch
+
+        together = torch.stack([value.double() for value in totals.values()])
+        self.ranks.add_up([together])
+        return dict(zip(totals, together.tolist(), strict=True))
 
     def _tell_of_skipped(self, metrics: dict[str, float]) -> None:
         skipped, step = self.progress.skipped_steps, self.progress.step
