@@ -235,7 +235,9 @@ def compare(name: str, steps: int, rounds: int) -> None:
         save_model(Path(folder), SHAPES[name])
         for way in WAYS * rounds:
             command = [sys.executable, __file__, name, "--steps", str(steps), "--only", way, folder]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"{name}, {way}: {done.stderr}")
             found[way].append(json.loads(done.stdout.splitlines()[-1]))
     losses = found["naive"][0]["losses"]
     for way, runs in found.items():
