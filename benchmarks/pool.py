@@ -14,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from distill.verifiers.engine import Engine
+from distill.verifiers.engine import TASK, Engine
 from distill.verifiers.pool import Pool
 
+BOMBS = (
+    "9^{9^{9^{9}}}", r"2^{2^{33}}", "99999999!", r"\sqrt[3]{10^{3000000}+1}", r"\binom{10^9}{10^8}",
+    r"\sum_{k=1}^{10^9} k^k", "(5^(5^(5^(5^5))-4)-5)/16", r"\sqrt{1+" * 49 + "1" + "}" * 49,
+)  # fmt: skip
 NAMES = "abcdefghjkmnpqrstuvwxyz"
 
 
@@ -70,13 +74,28 @@ def checks(name: str, pairs: list[tuple[str, str]]) -> None:
 def replacements(count: int) -> None:
     engine = Engine(pool=Pool(1))
     engine.compare("1", "1")
-    waits = []
+    waits, spent = [], []
     for pair in numbers(count):
         worker = engine.pool._workers[0]
         worker.kill()
         worker.process.wait()
         waits.append(seconds(partial(engine.compare, *pair)))
-    print(f"killed, and the next answer there: median {statistics.median(waits):.2f} s, least {min(waits):.2f} s")
+        spent.append(processor_seconds(engine) - time.process_time())
+    print(
+        f"killed, and the next answer there: {statistics.median(waits):.2f} s, {statistics.median(spent):.2f} s of CPU"
+    )
+    engine.close()
+
+
+def overruns(deadline: float) -> None:
+    engine = Engine(deadline, pool=Pool(1))
+    engine.compare("1", "1")
+    over = []
+    for bomb in BOMBS:
+        for gold in ("5", "x+1"):
+            over.append(seconds(partial(engine.compare, gold, bomb)) - deadline)
+            engine.pool.make_ready(TASK)
+    print(f"{len(over)} bombs: ended at most {max(over):.2f} s after a deadline of {deadline:.0f} s")
     engine.close()
 
 
@@ -110,6 +129,7 @@ if __name__ == "__main__":
     checks("number with number", list(numbers(arguments.count)))
     checks("formula of two terms", list(formulas(arguments.count)))
     replacements(12)
+    overruns(1.0)
     for workers in (1, 2):
         throughput(workers, list(formulas(arguments.count)))
     memory(2 * arguments.count)

@@ -8,6 +8,10 @@ MATH test set: problem, solution) and ``verify/math_verify_tests.jsonl`` (the ca
 three take turns on blocks of the same texts. Costs are CPU seconds of the process and its worker, so that a busy
 machine changes little. Every gold goes to the other two in a box, the form that math-verify reads best.
 
+It also tells what the layers before the engine cost by themselves (pairs of golds, of which one is the answer, the
+other read beforehand), and how many completions of groups of eight are judged per second of one core
+(``zeroeval/gsm8k_test_8_models.jsonl.gz``, and MATH solutions against the golds of other problems).
+
 ``--processes 1 2 4`` also tells how it scales: the fast path over so many processes, as in a sharded run, and the
 engine's set over so many workers of one process. These are wall times; they need as many idle cores.
 """
@@ -15,12 +19,14 @@ engine's set over so many workers of one process. These are wall times; they nee
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import logging
 import multiprocessing
 import os
 import random
 import re
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,16 +41,23 @@ from math_verify import verify as same
 from rich.console import Console
 from rich.table import Table
 
-from distill.records import Completion, Problem, Verdict
+from distill.records import Completion, Group, Problem, Prompt, Verdict
 from distill.verifiers import Judge
 from distill.verifiers.boxes import complete_boxes
+from distill.verifiers.engine import Engine
+from distill.verifiers.gold import Gold, read_gold
+from distill.verifiers.layers import compare
 from distill.verifiers.limits import Limits
+from distill.verifiers.pool import NoWorkerError, Pool
+from distill.verifiers.setting import Setting
 
 BLOCK = 250
 ROUNDS = 10  # of all texts in each process, so that what starts and ends it does not count
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 Case = tuple[str, str]
 """A completion's text and its gold."""
+Set = tuple[str, str, tuple[str, ...], list[Case]]
+"""Name, kind, markers and cases."""
 
 
 @dataclass
@@ -80,13 +93,13 @@ def main() -> None:
         for outcomes, count in said.most_common(6):
             verdicts.add_row(name, *outcomes, str(count))
     console = Console(width=110)
-    console.print(costs, verdicts)
+    console.print(costs, verdicts, fast_path(sets), group_rates(arguments.data, sets))
     if arguments.processes:
         console.print(scaling(sets, arguments.processes))
     console.print(json.dumps(Judge.versions()))
 
 
-def read_sets(data: Path) -> Iterator[tuple[str, str, tuple[str, ...], list[Case]]]:
+def read_sets(data: Path) -> Iterator[Set]:
     """Name, kind, markers and cases of every set."""
     groups = read_rows(data / "gsm8k" / "example_model_solutions.jsonl")
     models = [key for key, value in groups[0].items() if isinstance(value, dict)]
@@ -162,7 +175,55 @@ def cpu_of_children() -> float:
     return total
 
 
-def scaling(sets: list[tuple[str, str, tuple[str, ...], list[Case]]], counts: list[int]) -> Table:
+def fast_path(sets: list[Set]) -> Table:
+    """CPU time of the layers before the engine where they decide; half of all golds are answers to the other half."""
+    table = Table(title="layers before the engine")
+    for name in ("pairs", "n", "decided", "CPU us each"):
+        table.add_column(name, justify="left" if name == "pairs" else "right")
+    setting = Setting(engine=Engine(pool=Pool(0)))
+    for name, _, _, cases in sets:
+        if name not in {"GSM8K, completions", "MATH, own gold"}:
+            continue
+        golds = [gold for _, gold in cases]
+        pairs = [(read_gold(gold), answer) for gold, answer in zip(golds, golds[len(golds) // 2 :], strict=False)]
+        costs = [cost for gold, answer in pairs if (cost := cost_of_deciding(gold, answer, setting)) is not None]
+        table.add_row(name, str(len(pairs)), str(len(costs)), f"{1e6 * statistics.fmean(costs):.1f}")
+    return table
+
+
+def cost_of_deciding(gold: Gold, answer: str, setting: Setting) -> float | None:
+    """CPU seconds until one layer before the engine has decided, None where none does."""
+    started = time.thread_time()
+    try:
+        compare(gold, answer, setting)
+    except NoWorkerError:
+        return None
+    return time.thread_time() - started
+
+
+def group_rates(data: Path, sets: list[Set]) -> Table:
+    """Completions per second of CPU, the workers' included, in groups of eight."""
+    table = Table(title="groups of eight")
+    for name in ("set", "completions", "per second of CPU"):
+        table.add_column(name, justify="left" if name == "set" else "right")
+    with gzip.open(data / "zeroeval" / "gsm8k_test_8_models.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    eight = [(row["answer"], [completion["text"] for completion in row["completions"]]) for row in rows]
+    pairs = next(cases for name, _, _, cases in sets if name == "MATH, another's gold")
+    wrong = [(gold, [text for text, _ in pairs[start : start + 8]]) for start, (_, gold) in enumerate(pairs[:4000:8])]
+    for name, kind, groups in (("GSM8K, eight models", "number", eight), ("MATH, others' solutions", "math", wrong)):
+        with Judge(kind, limits=Limits(workers=1)) as judge:
+            judge.judge(Problem("", "", "x+1"), Completion(r"\boxed{1+x}"))
+            cpu = time.process_time() + cpu_of_children()
+            for gold, texts in groups:
+                judge.judge_group(Group(Problem("", "", gold), Prompt((), "plain", ""), tuple(map(Completion, texts))))
+            cpu = time.process_time() + cpu_of_children() - cpu
+        num_completions = sum(len(texts) for _, texts in groups)
+        table.add_row(name, str(num_completions), f"{num_completions / cpu:,.0f}")
+    return table
+
+
+def scaling(sets: list[Set], counts: list[int]) -> Table:
     """Texts per second by the number of processes, and by the number of workers; the faster of two runs each."""
     table = Table(title="scaling")
     for name in ("set", "over", "texts/s", "times first", "CPU ms"):

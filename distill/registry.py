@@ -26,8 +26,12 @@ REGISTRY: dict[str, dict[str, str]] = {
         "format": "distill.verifiers.format:verify_format",
     },
     "rewards": {
-        "cosine": "distill.curate.rewards:cosine_reward",
-        "format": "distill.curate.rewards:format_reward",
+        "cosine": "distill.curate.rewards_parts:cosine_reward",
+        "format": "distill.curate.rewards_parts:format_reward",
+        "accuracy": "distill.curate.rewards_parts:accuracy_reward",
+        "reasoning_accuracy": "distill.curate.rewards_parts:reasoning_accuracy_reward",
+        "repetition": "distill.curate.rewards_parts:repetition_reward",
+        "overlong": "distill.curate.rewards_parts:overlong_reward",
     },
     "filters": {
         "any_correct": "distill.curate.filters:any_correct",

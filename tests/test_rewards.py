@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import cos, isnan, nan, pi
 
 import pytest
@@ -10,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.config import RewardPartConfig, RewardsConfig
-from distill.curate.rewards import COSINE_PRESETS, cosine_reward, format_reward, make_reward
+from distill.curate.rewards import make_reward
+from distill.curate.rewards_parts import COSINE_PRESETS, cosine_reward, format_reward
 from distill.errors import DistillError
 from distill.records import Completion, Outcome, Verdict
 
@@ -52,6 +52,7 @@ PRESETS = {
     "advdistill": (1.0, 0.75, 0.5, -0.5, -0.75, -1.0),
     "open-rs": (1.0, 0.75, 0.5, 0.0, -0.25, -0.5),
     "open-r1": (1.0, 0.75, 0.5, -1.0, -0.75, -0.5),
+    "open-r1-characters": (1.0, 1.0, 1.0, -1.0, -1.0, -1.0),  # of texts without a character
     "yeo": (2.0, 1.5, -10.0, -10.0, -5.0, -10.0),
 }
 
@@ -159,7 +160,12 @@ def test_a_part_that_is_no_number_stops_the_run():
         ({"options": {"max_tokens": 0}}, "at least 1", ""),
         ({"options": {"max_tokens": "many"}}, "rewards.parts.cosine.options", ""),
         ({"options": {"wrong": [1.0]}}, "rewards.parts.cosine.options", ""),
-        ({"function": "format", "options": {"preset": "yeo"}}, "no option", "it takes no options"),
+        ({"function": "format", "options": {"preset": "yeo"}}, "no option", "known: template"),
+        ({"function": "accuracy", "options": {"preset": "yeo"}}, "no option", "it takes no options"),
+        ({"function": "format", "options": {"template": "openr1"}}, "no template", "did you mean 'open-r1'?"),
+        ({"function": "repetition", "options": {"unit": "letters"}}, "counts no 'letters'", "known: words, tokens"),
+        ({"function": "repetition", "options": {"max_penalty": 1.0}}, "no positive 'max_penalty'", "-1.0"),
+        ({"function": "overlong", "options": {"buffer": 4096}}, "'buffer' between 0 and", "a quarter"),
         ({"function": "cosin"}, "no reward is called 'cosin'", "did you mean 'cosine'?"),
     ],
 )
@@ -173,20 +179,3 @@ def test_a_wrong_reward_is_refused_before_the_run(part, message, hint):
 def test_a_reward_without_parts_is_refused():
     with pytest.raises(DistillError, match="is empty"):
         make_reward(RewardsConfig(parts={}))
-
-
-def test_cosine_equals_published_cases(shared_data):
-    lines = (shared_data / "verify" / "reward_function_cases.jsonl").read_text(encoding="utf-8").splitlines()
-    cases = [case for case in map(json.loads, lines) if case["kind"] == "cosine"]
-    assert len(cases) == 13
-    for case in cases:
-        params = case["params"]
-        # There a bound is a minimum or a maximum; a wrong completion starts at its minimum.
-        reward = cosine_reward(
-            of_length(case["input"]["length_tokens"]),
-            CORRECT if case["input"]["correct"] else WRONG,
-            max_tokens=params["max_len"],
-            correct=(params["max_value_correct"], params["min_value_correct"]),
-            wrong=(params["min_value_wrong"], params["max_value_wrong"]),
-        )
-        assert reward == pytest.approx(case["expected"], abs=case["tol"]), case

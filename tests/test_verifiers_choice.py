@@ -47,6 +47,14 @@ NUMBERS = ("12", "2", "14")
         (r"With \boxed{3} steps: \boxed{B}", "B"),
         ("The answer is (C).\n\nQuestion: next?\nThe answer is (A).", "C"),
         ("The answer is (C). Yes: the answer is C.", "C"),
+        ("Option C is correct.", "C"),
+        ("C is the answer.", "C"),
+        ("Rome is old. Therefore, **(C)** is the correct option because of its bears.", "C"),
+        ("A is wrong, but option C is the right one.", "C"),
+        ("The answer is not among them, but the closest is (C).", "C"),
+        ("The most likely capital is (C) Bern.", "C"),
+        ("I would choose option C.", "C"),
+        ("So C is correct. Yes, option C is the best answer.", "C"),
     ],
 )
 def test_an_option_is_picked(text: str, key: str) -> None:
@@ -67,6 +75,19 @@ def test_an_option_is_picked(text: str, key: str) -> None:
         ("I like c", "no_marker"),
         ("c", "no_marker"),
         ("Rome is old. Paris is large. Who knows?", "no_marker"),
+        ("Option B is correct. Option C is correct.", "no_marker"),
+        ("Option B is not correct.", "no_marker"),
+        ("If option B is correct, Rome is old.", "no_marker"),
+        ("Is option B correct? Neither B nor C is the answer.", "no_marker"),
+        ("Option B is correct if Rome is old.", "no_marker"),
+        ("Option B is also correct.", "no_marker"),
+        ("Vitamin B is the best.", "no_marker"),
+        ("A and B is the right answer.", "no_marker"),
+        ("The best ones: the closest is (B) or (C).", "no_marker"),
+        ("The best is (B) and (C).", "no_marker"),
+        ("It is (B) that is old.", "no_marker"),
+        ("Option B is right of Rome.", "no_marker"),
+        ("Option E is correct.", "no_marker"),  # four options
         ("Answer: B\nAnswer: C", "ambiguous"),
         (r"\boxed{A} or \boxed{B}", "ambiguous"),
         ("<think>B", "think_unclosed"),
@@ -82,6 +103,20 @@ def test_the_flexible_score_takes_the_first_of_several_letters_and_a_lone_one() 
     flexible = Setting(options=CITIES, flexible=True)
     assert verify_choice("Answer: B\nAnswer: C", "B", flexible).outcome == "correct"
     assert verify_choice("It must be B, I think.", "B", flexible).tier == "loose"
+
+
+def test_a_sentence_yields_to_a_marker_and_to_the_length_limit() -> None:
+    assert verify("So option B is correct.\nAnswer: C", "C", "choice", options=CITIES).outcome == "correct"
+    assert verify("Option B is correct.", "B", "choice", options=CITIES).tier == "sentence"
+    cut = verify("Option B is correct.", "B", "choice", options=CITIES, finish_reason="length")
+    assert cut.reason == "truncated"
+
+
+def test_a_bare_i_in_a_sentence_is_no_option() -> None:
+    ten = tuple(f"option {letter}" for letter in "abcdefghij")
+    assert verify("So I is correct.", "I", "choice", options=ten).reason == "no_marker"
+    assert verify("So option I is correct.", "I", "choice", options=ten).outcome == "correct"
+    assert verify("So (I) is correct.", "I", "choice", options=ten).outcome == "correct"
 
 
 def test_numbers_among_the_options_are_texts_and_not_places() -> None:

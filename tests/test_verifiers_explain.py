@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from distill.cli import app
+from distill.errors import DistillError
 from distill.registry import REGISTRY
 from distill.verifiers import verify
 from distill.verifiers.explain import explain, meaning
 from distill.verifiers.layers import LAYERS
+from distill.verifiers.rules import Ruled
 from distill.verifiers.setting import Setting
 
 CASES = [
@@ -66,3 +72,30 @@ def test_a_reason_is_put_in_words_with_its_note() -> None:
     assert meaning("guard:unit") == "refused by the guard 'unit'"
     assert meaning("number:base_omitted").endswith("the number's base is not named")
     assert meaning("something_new") == "something_new"
+
+
+def test_the_rules_of_others_stand_beside_ours() -> None:
+    rules = ("distill", "authors", "lm-eval")
+    explained = explain("So the answer is (B)", "(B)", "text", Setting(), rules=rules, benchmark="bbh")
+    assert explained.verdict == verify("So the answer is (B)", "(B)", "text")
+    assert explained.rules == {"authors": Ruled("(B)", correct=True), "lm-eval": Ruled("(B", correct=False)}
+    assert [step.found for step in explained.steps[-2:]] == ["correct: reads '(B)'", "incorrect: reads '(B'"]
+    with pytest.raises(DistillError, match="the rule 'authors' is a benchmark's"):
+        explain("So the answer is (B)", "(B)", "text", Setting(), rules=("authors",))
+
+
+def test_the_command_takes_verifier_and_markers_of_the_benchmark() -> None:
+    command = [
+        "verify",
+        "So the answer is valid.",
+        "--gold",
+        "valid",
+        "--benchmark",
+        "bbh",
+        "--rule",
+        "lm-eval",
+        "--json",
+    ]
+    said = json.loads(CliRunner().invoke(app, command).stdout)
+    assert said["verdict"]["reason"] == "text"
+    assert said["rules"] == {"lm-eval": {"answer": "valid", "correct": True}}

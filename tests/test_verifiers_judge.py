@@ -161,6 +161,15 @@ def test_the_completions_of_a_group_are_checked_at_the_same_time(tmp_path: Path)
     assert [verdict.outcome for verdict in verdicts] == ["correct", "correct"]
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Whatever a shell, which has its background processes ignore SIGINT, has handed down."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_an_interrupt_ends_the_checks_of_a_group(tmp_path: Path) -> None:
     pipes = [tmp_path / "first", tmp_path / "second"]
     for pipe in pipes:
@@ -193,6 +202,7 @@ def test_a_group_without_completions_has_no_verdicts(judge: Judge) -> None:
     ("name", "text", "gold", "expected"),
     [
         ("is_even", "so 4", "", ("correct", "custom")),
+        ("is_prepared", "", "", ("correct", "custom")),
         ("is_even", "so 5", "", ("incorrect", "custom")),
         ("share_of_gold", "ab", "ab", ("correct", "custom")),
         ("share_of_gold", "a", "ab", ("incorrect", "custom")),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 
+from distill.errors import DistillError
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
 from distill.verifiers import reasoning_gym as adapter
+from distill.verifiers.custom_process import load_custom
 from distill.verifiers.reasoning_gym import AUDITED, own_score, read_entry
 
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed"
+)
 EVALUATING = ("countdown", "puzzle24", "n_queens", "number_sorting", "simple_integration", "propositional_logic")
 
 
@@ -62,10 +70,32 @@ def test_a_gold_that_is_no_entry_cannot_be_scored(gold: str) -> None:
     assert own_score("4", gold).reason == "gold_unparsed"
 
 
+@needs_package
 def test_the_own_scorers_run_in_a_worker_as_a_users_verifier_does() -> None:
     kind = "distill.verifiers.reasoning_gym:own_score"
     assert verify("4", "4", kind).reason == "gold_unparsed"
     assert verify("4", entry("countdown"), kind).reason == "scorer_not_audited"
+
+
+@needs_package
+def test_the_package_is_imported_before_the_first_deadline() -> None:
+    code = (
+        "import sys\n"
+        "from distill.verifiers.custom_process import load_custom\n"
+        "load_custom('distill.verifiers.reasoning_gym:own_score')\n"
+        "assert 'reasoning_gym' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_the_package_the_own_scorers_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(DistillError, match="is not installed") as caught:
+        load_custom("distill.verifiers.reasoning_gym:own_score")
+    assert "pip install" in caught.value.hint
 
 
 def test_another_version_of_the_package_was_not_audited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +108,7 @@ def test_an_entry_is_read_from_json_only() -> None:
     assert read_entry("{'answer': '4', 'metadata': {}}") is None
 
 
-@pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed")
+@needs_package
 @pytest.mark.parametrize("task", sorted(AUDITED))
 def test_an_audited_scorer_accepts_the_answer_of_its_own_entry(task: str) -> None:
     import reasoning_gym

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 import sympy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from distill.verifiers.boxes import complete_boxes
 from distill.verifiers.engine import Engine
+from distill.verifiers.gold import read_gold
+from distill.verifiers.layers import LAYERS, by_formula
+from distill.verifiers.pool import Pool
 from distill.verifiers.refute import is_refuted, values
 from distill.verifiers.rendering import engine_pair
+from distill.verifiers.setting import Setting
 
 X, Y = sympy.symbols("x y", positive=True)
 
@@ -146,3 +150,43 @@ def test_the_engine_agrees_with_every_refutation_of_golds_against_one_another(sh
     engine = Engine()
     assert [pair for pair in refuted[::2] if engine.compare(*pair).equal] == []
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\frac{10}{\sqrt{4}}", "5 m"),  # a unit
+        (r"\sqrt{10^2}\cdot10^3", "1x10^5"),  # a number in another spelling
+        (r"\sqrt{10^2}\cdot10^3", "1 x 10^5"),
+        ("A", "(B)"),  # labels, by their letters
+        (r"\frac{\sqrt{4}}{2}", r"1\%"),
+        (r"\sqrt{4}", "x=2"),
+        ("(1,2)", "1,3"),  # two lists
+        (r"\pi", r"180^\circ"),
+    ],
+)
+def test_a_pair_that_is_read_otherwise_elsewhere_is_no_pair_of_plain_formulas(gold: str, answer: str) -> None:
+    assert by_formula(read_gold(gold), answer, Setting()) is None
+
+
+TERMS = (
+    "5", "x", "y", "2x", "x^2", r"\frac{1}{2}", r"\sqrt{2}", r"\pi", "5 m", "10", "3 x 10^3", "x10^3", "1,000", "1 000",
+    "2 1/2", ".5", "i", "e", "A", "(B)", "(x+1)", "(1,2)", "[0,1)", r"\{1,2\}", r"\begin{pmatrix}1\\2\end{pmatrix}", "-4",
+)  # fmt: skip
+ANSWERS = st.builds(
+    str.join,
+    st.sampled_from(["", " ", "+", "-", "/", ",", ", ", " and ", r"\cdot ", r"\times ", "^"]),
+    st.lists(st.sampled_from(TERMS), min_size=1, max_size=3),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ANSWERS, ANSWERS)
+def test_what_is_decided_of_plain_formulas_is_what_the_later_layers_say(gold: str, answer: str) -> None:
+    reference, setting = read_gold(gold), Setting(engine=Engine(pool=Pool(0)))
+    before, after = list(LAYERS)[: list(LAYERS).index("formula")], list(LAYERS)[list(LAYERS).index("formula") + 1 :]
+    assume(not reference.problem and not any(LAYERS[name](reference, answer, setting) for name in before))
+    decision = by_formula(reference, answer, setting)
+    assume(decision)
+    said = next(other for name in after if (other := LAYERS[name](reference, answer, setting)))  # never the engine
+    assert decision.outcome == said.outcome == "incorrect"

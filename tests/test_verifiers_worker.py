@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from distill.verifiers.engine import Engine, EngineOptions, EngineReply
 from distill.verifiers.math import verify_math
 from distill.verifiers.pool import NoWorkerError, Pool
 from distill.verifiers.setting import Setting
+from distill.verifiers.worker import HAS_CPU_DEADLINE, Worker, WorkerGoneError
 
 EQUAL = EngineReply(True, "engine")
 HANGING = "99999999!"
@@ -101,6 +103,26 @@ def test_a_dangerous_sign_shortens_the_deadline() -> None:
     engine = Engine(timeout_seconds=600, danger_seconds=0.2)
     assert engine.compare("5", HANGING).reason == "timeout"
     engine.close()
+
+
+@pytest.mark.skipif(not HAS_CPU_DEADLINE, reason="no clock of processor time here")
+def test_the_shorter_deadline_is_of_processor_time() -> None:
+    worker = Worker(2048)
+    resting = {"text": "0.5", "gold": "", "cpu_seconds": 0.25}
+    assert worker.ask("tests.user_verifiers:rest", resting, 600)["outcome"] == "correct"
+    with pytest.raises(WorkerGoneError, match="timeout"):
+        worker.ask("tests.user_verifiers:hang", {"text": "", "gold": "", "cpu_seconds": 0.2}, 600)
+    assert not worker.is_usable
+
+
+@pytest.mark.skipif(not HAS_CPU_DEADLINE, reason="no clock of processor time here")
+def test_a_deadline_of_processor_time_ends_with_its_check() -> None:
+    worker = Worker(2048)
+    quick = {"text": "2", "gold": "", "cpu_seconds": 0.2}
+    assert worker.ask("tests.user_verifiers:is_even", quick, 600)["outcome"] == "correct"
+    with pytest.raises(WorkerGoneError, match="timeout"):  # of the time that passes
+        worker.ask("tests.user_verifiers:hang", {"text": "", "gold": ""}, 0.5)
+    assert worker.process.returncode == -signal.SIGKILL
 
 
 def test_that_a_worker_died_is_forgotten(engine: Engine) -> None:

@@ -13,6 +13,16 @@ from distill.records import Outcome, Verdict
 
 not_a_function = 5
 leaked = []
+prepared = []
+
+
+def prepare_worker() -> None:
+    prepared.append(os.getpid())
+
+
+def is_prepared(text: str, gold: str) -> bool:
+    """True in a process in which ``prepare_worker`` was called."""
+    return os.getpid() in prepared
 
 
 def echo(text: str, gold: str) -> Verdict:
@@ -54,6 +64,12 @@ def endless_verdict(text: str, gold: str) -> Verdict:
 def hang(text: str, gold: str) -> bool:
     while True:
         pass
+
+
+def rest(text: str, gold: str) -> bool:
+    """Takes as many seconds as ``text`` says, and next to no processor time."""
+    time.sleep(float(text))
+    return True
 
 
 def hog(text: str, gold: str) -> bool:

@@ -75,8 +75,9 @@ def verify(
     text: Annotated[str, typer.Argument(help="A completion's text; '-' reads it from stdin.")],
     gold: Annotated[str, typer.Option("--gold", help="The gold answer.")],
     kind: Annotated[
-        str, typer.Option(help="A verifier ('distill list verifiers'), or 'pkg.module:function'.")
-    ] = "math",
+        str | None,
+        typer.Option(help="A verifier ('distill list verifiers'), or 'pkg.module:function'; 'math' if not given."),
+    ] = None,
     choices: Annotated[
         list[str] | None, typer.Option("--choice", help="Text of one of the options, in order; may be repeated.")
     ] = None,
@@ -84,6 +85,13 @@ def verify(
         list[str] | None, typer.Option("--marker", help="Text after which the answer stands; may be repeated.")
     ] = None,
     truncated: Annotated[bool, typer.Option("--truncated", help="The completion ended at its length limit.")] = False,
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", "-b", help="Data card whose verifier, markers and rules are taken.")
+    ] = None,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="Score it by this rule of the benchmark, too: authors, lm-eval; may be repeated."),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a field of 'verifier', such as options.percent=strict."),
@@ -94,15 +102,21 @@ def verify(
 
     [dim]distill verify 'It is \\boxed{0.5}.' --gold '\\frac{1}{2}'[/dim]
     [dim]distill verify 'The answer is (B).' --gold B --kind choice --choice Rome --choice Paris[/dim]
+    [dim]distill verify 'So the answer is (B)' --gold '(B)' --benchmark bbh --rule authors --rule lm-eval[/dim]
     """
     import sys
 
     from distill import terminal
+    from distill.cards import load_card
     from distill.config import VerifierConfig
     from distill.verifiers.explain import explain
     from distill.verifiers.judge import open_judge
     from distill.verifiers.setting import Setting
 
+    if benchmark:
+        card = load_card(benchmark)
+        kind, markers, benchmark = kind or card.verifier.kind, markers or list(card.verifier.markers), card.name
+    kind = kind or "math"
     config = load(VerifierConfig, "verifier", None, sets, {"kind": kind, "markers": markers}, False)
     with open_judge(config, config.markers or ()) as judge:
         setting = Setting(
@@ -114,4 +128,5 @@ def verify(
             engine=judge.engine,
         )
         completion = sys.stdin.read() if text == "-" else text
-        terminal.show_explanation(explain(completion, gold, kind, setting), as_json=as_json)
+        explained = explain(completion, gold, kind, setting, rules=rules or (), benchmark=benchmark or "")
+        terminal.show_explanation(explained, as_json=as_json)

@@ -24,6 +24,7 @@ def show_explanation(explanation: Explanation, *, as_json: bool = False) -> None
     table.add_column(overflow="fold")
     for step in explanation.steps:
         outcome = step.found.partition(":")[0]
-        style = STYLES.get(outcome, "") if step.name in {"verdict", "flexible"} else ""
+        is_verdict = step.name in {"verdict", "flexible"} or step.name.startswith("rule ")
+        style = STYLES.get(outcome, "") if is_verdict else ""
         table.add_row(step.name, Text(printable(step.found), style))
     return stdout().print(table)

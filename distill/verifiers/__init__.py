@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distill.verifiers.judge import Judge, gold_problem, open_judge, verify
+    from distill.verifiers.rules import apply_rule, rules_for
 
-__all__ = ["Judge", "gold_problem", "open_judge", "verify"]
+__all__ = ["Judge", "apply_rule", "gold_problem", "open_judge", "rules_for", "verify"]
 
 
 def __getattr__(name: str) -> Any:
     """The public function or class called ``name``, imported now."""
     if name not in __all__:
         raise AttributeError(f"module 'distill.verifiers' has no attribute '{name}'")
-    return getattr(importlib.import_module("distill.verifiers.judge"), name)
+    module = "rules" if name in {"apply_rule", "rules_for"} else "judge"
+    return getattr(importlib.import_module(f"distill.verifiers.{module}"), name)

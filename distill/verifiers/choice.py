@@ -22,6 +22,7 @@ from distill.verifiers.letters import (
     listed_keys,
     patterns_of,
 )
+from distill.verifiers.option_sentences import option_in_sentences
 from distill.verifiers.setting import Setting, correct, incorrect, no_answer, verdict
 from distill.verifiers.statements import FINAL, Statement, first_sentence, json_answer, marker_pattern
 
@@ -99,7 +100,10 @@ def _stated(region: Region, setting: Setting, several: bool) -> list[tuple[State
     if region.tagged:
         return list(_named([region.text], "tagged", options, several))
     whole = _said_by_whole(region.text, options, several)
-    return [(whole, Statement(region.text.strip(), "bare"))] if whole else []
+    if whole:
+        return [(whole, Statement(region.text.strip(), "bare"))]
+    key = "" if several else key_of(option_in_sentences(region.text), options)
+    return [(Stated((key,)), Statement(key, "sentence"))] if key else []
 
 
 def _marked_lines(region: Region, markers: tuple[str, ...], several: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -19,8 +20,10 @@ Reply = dict[str, Any]
 def load_custom(name: str) -> Callable[[Reply], Reply]:
     """The verifier called 'pkg.module:function'; it answers {"text", "gold"} with the fields of a verdict.
 
+    A function ``prepare_worker`` of its module is called now, for what is not to be loaded within a deadline.
+
     Raises:
-        DistillError: there is none, or its module cannot be imported.
+        DistillError: there is none, or its module cannot be imported or prepared.
     """
     module = name.partition(":")[0]
     if module == "__main__":
@@ -30,6 +33,9 @@ def load_custom(name: str) -> Callable[[Reply], Reply]:
         )
     try:
         function = load("verifiers", name)
+        prepare = getattr(sys.modules[module], "prepare_worker", None)
+        if prepare is not None:
+            prepare()
     except DistillError:
         raise
     except BaseException as error:  # a user's module may raise anything, SystemExit too

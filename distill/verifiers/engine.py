@@ -10,7 +10,7 @@ from typing import NamedTuple
 from distill.verifiers.limits import Limits
 from distill.verifiers.pool import Pool
 from distill.verifiers.verdict_cache import VerdictCache, content_key
-from distill.verifiers.worker import WorkerGoneError
+from distill.verifiers.worker import HAS_CPU_DEADLINE, WorkerGoneError
 
 TASK = "math-verify"
 DANGER_SECONDS = 1.0
@@ -59,7 +59,11 @@ class Engine:
         pool: Pool | None = None,
         cache: VerdictCache | None = None,
     ) -> None:
-        """Take the workers of ``pool``, else one of its own; what looks dangerous gets ``danger_seconds`` only."""
+        """Take the workers of ``pool``, else one of its own.
+
+        What looks dangerous gets only ``danger_seconds``, of processor time where the system can count it: on a busy
+        machine that takes longer, but never beyond ``timeout_seconds``.
+        """
         self.timeout_seconds = timeout_seconds
         self.danger_seconds = min(timeout_seconds, danger_seconds)
         self.pool = pool or Pool()
@@ -76,10 +80,12 @@ class Engine:
         self.cache.close()
 
     def _ask(self, gold: str, answer: str | None, options: EngineOptions) -> EngineReply:
-        is_dangerous = DANGER.search(gold) or DANGER.search(answer or "")
-        seconds = self.danger_seconds if is_dangerous else self.timeout_seconds
+        request, seconds = {"gold": gold, "answer": answer, **_fields(options)}, self.timeout_seconds
+        if DANGER.search(gold) or DANGER.search(answer or ""):
+            request["cpu_seconds"] = self.danger_seconds
+            seconds = seconds if HAS_CPU_DEADLINE else self.danger_seconds
         try:
-            reply = self.pool.ask(TASK, {"gold": gold, "answer": answer, **_fields(options)}, seconds)
+            reply = self.pool.ask(TASK, request, seconds)
         except WorkerGoneError as gone:
             return EngineReply(None, gone.reason)
         return EngineReply(reply.get("equal"), str(reply.get("reason", "engine_error")))

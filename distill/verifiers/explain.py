@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from distill.errors import DistillError
 from distill.records import Outcome, Verdict
 from distill.registry import REGISTRY
 from distill.verifiers.extract import ANSWER, END_THINK, Region, answer_region
 from distill.verifiers.gold import Gold, read_gold
 from distill.verifiers.judge import both_readings, verify_with
 from distill.verifiers.layers import LAYERS
+from distill.verifiers.rules import RULES, Ruled, apply_rule
 from distill.verifiers.setting import Decision, Setting
 
 REGION_CHARACTERS = 400
@@ -20,6 +22,7 @@ TIERS = {
     "marker": "what follows the last marker, such as 'The answer is'",
     "tagged": "all that stands in <answer>",
     "bare": "the region is nothing but an answer",
+    "sentence": "a sentence says which option is right",
     "loose": "nothing is stated; the last number or formula, for the flexible score only",
     "fenced": "the last fenced block of code",
     "whole": "the whole text is judged",
@@ -87,14 +90,23 @@ class Explanation:
     """The strict one, which curation and accuracy use."""
     flexible: Verdict
     """With a loosely stated answer taken, too."""
+    rules: Mapping[str, Ruled] = field(default_factory=dict)
+    """What the rules of others read, and whether they count it as right."""
 
 
-def explain(text: str, gold: str, kind: str, setting: Setting) -> Explanation:
+def explain(
+    text: str, gold: str, kind: str, setting: Setting, *, rules: Sequence[str] = (), benchmark: str = ""
+) -> Explanation:
     """Judge a completion and tell how: what was read, where the answer stood, which layer decided.
 
+    Args:
+        rules: by which it is scored beside, such as 'authors' and 'lm-eval'; 'distill' is always among them.
+        benchmark: the one that these rules are for.
+
     Raises:
-        DistillError: no such verifier.
+        DistillError: no such verifier, or no such rule.
     """
+    ruled = {rule: _ruled(rule, benchmark, text, gold, setting) for rule in rules if rule != "distill"}
     strict, flexible = both_readings(
         lambda flexible: verify_with(kind, text, gold, replace(setting, flexible=flexible))
     )
@@ -107,7 +119,16 @@ def explain(text: str, gold: str, kind: str, setting: Setting) -> Explanation:
     steps.append(Step("verdict", f"{strict.outcome}: {meaning(strict.reason)}"))
     if flexible != strict:
         steps.append(Step("flexible", f"{flexible.outcome}: {meaning(flexible.reason)}, read '{flexible.answer}'"))
-    return Explanation(tuple(steps), strict, flexible)
+    for rule, said in ruled.items():
+        read = "no answer" if said.answer is None else f"'{said.answer}'"
+        steps.append(Step(f"rule {rule}", f"{'correct' if said.correct else 'incorrect'}: reads {read}"))
+    return Explanation(tuple(steps), strict, flexible, ruled)
+
+
+def _ruled(rule: str, benchmark: str, text: str, gold: str, setting: Setting) -> Ruled:
+    if not benchmark:
+        raise DistillError(f"the rule '{rule}' is a benchmark's", hint=f"name it by --benchmark: {', '.join(RULES)}")
+    return apply_rule(rule, benchmark, text, gold, setting.options)
 
 
 def meaning(reason: str) -> str:

@@ -105,7 +105,7 @@ def equation_sides(text: str) -> tuple[str, ...]:
     >>> equation_sides("35/7=5"), equation_sides("x=1,y=2"), equation_sides("x<=3")
     (('35/7', '5'), ('x=1,y=2',), ('x<=3',))
     """
-    if len(split_parts(text)) > 1:
+    if "=" not in text or len(split_parts(text)) > 1:
         return (text,)
     return tuple(side.strip() for side in EQUALS.split(text))
 

@@ -214,6 +214,7 @@ def is_balanced(text: str, max_depth: int) -> bool:
     return depth == 0
 
 
+MAY_SEPARATE = re.compile(r"[,;]|and|or")  # quicker to look for
 SEPARATOR = re.compile(
     r"\\text\w*\{\s*,?\s*(?:and|or)\s*\}|\\\\|\\?[\[({]|\\?[\])}]|[,;]"
     r"|(?<=[\d)}])(?:and|or)|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
@@ -226,6 +227,8 @@ def split_parts(text: str) -> tuple[str, ...]:
     >>> split_parts(r"(1,2), 3 \text{ and } x=\{4,5\}"), split_parts("1,234")
     (('(1,2)', '3', 'x=\\{4,5\\}'), ('1', '234'))
     """
+    if not MAY_SEPARATE.search(text):
+        return (text.strip(),) if text.strip() else ()
     parts, depth, start = [], 0, 0
     for token in SEPARATOR.finditer(text):
         symbol = token.group()

@@ -3,9 +3,10 @@ r"""The layers that compare one mathematical answer with a gold, from the cheape
     0 limits    too long, too deep, too many digits: unverified
     1 string    equal after harmless rewriting: correct
     2 number    both are one number, with or without unit or percent sign: compared exactly
+    4 formula   plain formulas whose values are far apart at one point, before all that looks for words and lists
     3 typed     words, letters, times of day, numbers with a base, and lists of numbers are compared as such
     5 guards    shapes that the engine would wrongly accept
-    4 value     formulas whose values are far apart at one point
+    4 value     the same of all others
     4 engine    math-verify in a killable worker, both sides in a box, the gold first
 
 The guards stand before the engine because they need none; the one on magnitudes sits inside it.
@@ -13,6 +14,7 @@ The guards stand before the engine because they need none; the one on magnitudes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -20,7 +22,7 @@ from distill.records import Outcome
 from distill.verifiers.calculate import calculate
 from distill.verifiers.gold import Gold, over_limit, read_gold, value_of
 from distill.verifiers.guards import RELATION, equation_sides, is_name, is_sum_of_names, refused
-from distill.verifiers.latex import canonical
+from distill.verifiers.latex import canonical, spaced
 from distill.verifiers.lists import is_ordered, read_list, same_numbers, same_ratio
 from distill.verifiers.loose import leading_number
 from distill.verifiers.numbers import CLOCK, in_base, modulo, read_number, same_number
@@ -33,6 +35,12 @@ from distill.verifiers.setting import Decision, Setting, correct, engine_options
 from distill.verifiers.words import MEANINGS, is_letter, is_words, plain_words, same_words
 
 USUAL = Policy()
+# Formulas without words and without units (5 m).
+PLAIN = re.compile(
+    r"(?:[-+*/^(){}\[\].,&\d ]|\\(?:frac|sqrt|pi|cdot|times|infty)(?![A-Za-z])|\\[{}\\]"
+    r"|\\(?:begin|end)\{[pb]?matrix\}|(?<![\d})] )[A-Za-z](?![A-Za-z]))+"
+)
+LIST = re.compile(r"[,&\[\]]|\\[{}\\b]")
 
 
 def compare(gold: Gold, answer: str, setting: Setting) -> Decision:
@@ -73,6 +81,17 @@ def by_number(gold: Gold, answer: str, setting: Setting) -> Decision | None:
     if note.startswith("guard:"):
         return incorrect(note, "number")
     return correct("number", "number", note) if same else incorrect("number", "number")
+
+
+def by_formula(gold: Gold, answer: str, setting: Setting) -> Decision | None:
+    """As ``by_value``, for a plain formula and another or a list: no layer between says anything of such a pair."""
+    first, second = spaced(gold.text), spaced(answer)
+    if not (PLAIN.fullmatch(first) and PLAIN.fullmatch(second)) or (LIST.search(first) and LIST.search(second)):
+        return None
+    is_label = len(first) <= len("(A)") and is_letter(first) and is_letter(second)
+    if is_label or _is_wide(setting.policy):
+        return None
+    return incorrect("value", "value") if is_refuted(first, second) else None
 
 
 def by_words(gold: Gold, answer: str, setting: Setting) -> Decision | None:
@@ -189,11 +208,15 @@ def by_guard(gold: Gold, answer: str, setting: Setting) -> Decision | None:
 
 def by_value(gold: Gold, answer: str, setting: Setting) -> Decision | None:
     """Most wrong formulas, without the engine; not where more than usual may pass for the same."""
-    policy = setting.policy
-    is_wide = policy.float_rounding < USUAL.float_rounding or policy.relative_tolerance > USUAL.relative_tolerance
-    if is_wide or not (policy.guard_magnitude and policy.guard_words and policy.strict_engine):
+    if _is_wide(setting.policy):
         return None
-    return incorrect("value", "value") if is_refuted(*engine_pair(gold.text, answer, policy)) else None
+    return incorrect("value", "value") if is_refuted(*engine_pair(gold.text, answer, setting.policy)) else None
+
+
+def _is_wide(policy: Policy) -> bool:
+    """True where more than usual may pass for the same."""
+    is_wide = policy.float_rounding < USUAL.float_rounding or policy.relative_tolerance > USUAL.relative_tolerance
+    return is_wide or not (policy.guard_magnitude and policy.guard_words and policy.strict_engine)
 
 
 def by_engine(gold: Gold, answer: str, setting: Setting) -> Decision:
@@ -205,6 +228,7 @@ LAYERS: dict[str, Callable[[Gold, str, Setting], Decision | None]] = {
     "limits": by_limits,
     "string": by_string,
     "number": by_number,
+    "formula": by_formula,
     "words": by_words,
     "clock": by_clock,
     "base": by_base,

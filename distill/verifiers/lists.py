@@ -24,6 +24,7 @@ PLUS_MINUS = re.compile(r"\\(?P<sign>pm|mp)(?![A-Za-z])|±")
 OPENING_SIGN = re.compile(r"(?P<before>^|[={(\[,]|\\frac\{)\s*(?:\+|(?P<minus>-))\s*")
 GROUP_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?![\d]))")
 RATIO = re.compile(r"\d{1,15}(?: ?: ?\d{1,15}){2,9}")
+MAY_BE_LIST = re.compile(r"[,;±]|and|or|\\(?:pm|mp)(?![A-Za-z])")
 UNCLEAR_GROUP = re.compile(r"(?<![\d,])[1-9]\d{0,2},\d{3}(?!\d)")
 
 
@@ -43,7 +44,10 @@ def read_list(text: str) -> Listing | None:
     >>> read_list(r"\{1, 2\}").brackets, read_list("x=1 or x=2").parts, read_list("1,000, 2").parts, read_list("5")
     ('{}', ('1', '2'), ('1000', '2'), None)
     """
-    text = assignments(expanded(ungrouped(spaced(text))))
+    text = spaced(text)
+    if not MAY_BE_LIST.search(text):
+        return None
+    text = assignments(expanded(ungrouped(text)))
     wrapped = WRAPPED.fullmatch(text)
     if wrapped is not None and not is_one_bracket(wrapped["inside"]):
         wrapped = None

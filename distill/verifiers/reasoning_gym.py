@@ -64,6 +64,16 @@ def reasoning_gym_gold_problem(problem: Problem) -> str:
     return "" if ((entry["answer"] or "") if entry else problem.answer).strip() else "gold_unparsed"
 
 
+def prepare_worker() -> None:
+    """Import the package, which takes a second or two, before any deadline runs.
+
+    Raises:
+        DistillError: it is not installed.
+    """
+    if _version() == AUDITED_VERSION:
+        _scorer(next(iter(AUDITED)))
+
+
 def own_score(text: str, gold: str) -> Verdict:
     """Judge a completion by the task's own scorer: correct from a score of 1, with the score in the reason.
 

@@ -26,7 +26,8 @@ ROUNDING = 1e-9
 """Of the largest number on the way: what a difference has to exceed to be more than rounding."""
 INFINITY = 1e300
 
-TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\[{}\\]|[A-Za-z]|[-+*/^_(){}\[\],&])")
+TOKEN = re.compile(r"(\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\[{}\\]|[A-Za-z]|[-+*/^_(){}\[\],&])")
+NUMERAL = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 # '1,234' is one number or two, '2 1/2' a sum and 'x^10' in LaTeX x^1 times 0.
 TWO_READINGS = re.compile(r"\d,\d{3}(?!\d)|\d\s+\d|\^\s*\d\d|\d\s*\\frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d\s*_")
 CONSTANTS = {r"\pi": complex(math.pi), "e": complex(math.e), "i": 1j, r"\infty": complex(INFINITY)}
@@ -90,6 +91,9 @@ def values(text: str) -> tuple[Value, ...]:
     >>> [value.number.real for value in values(r"(1, \frac{3}{4})")], values("x > 3"), values("1,234")
     ([1.0, 0.75], (), ())
     """
+    if NUMERAL.fullmatch(text):
+        number = float(text)
+        return (Value(complex(number), abs(number)),)
     if len(text) > MAX_CHARACTERS or TWO_READINGS.search(text):
         return ()
     matrix = MATRIX.fullmatch(text)
@@ -104,14 +108,9 @@ def _lacks_a_part(parts: tuple[Value, ...], others: tuple[Value, ...]) -> bool:
 
 
 def _tokens(text: str) -> list[str]:
-    tokens, position = [], 0
-    end = len(text.rstrip())
-    while position < end:
-        found = TOKEN.match(text, position)
-        if found is None:
-            raise _UnreadError
-        tokens.append(found[1])
-        position = found.end()
+    tokens = TOKEN.findall(text)
+    if sum(map(len, tokens)) < len("".join(text.split())):
+        raise _UnreadError  # something was skipped
     return tokens
 
 
@@ -124,7 +123,7 @@ class _Reader:
     """Recursive descent over one list of tokens; every value carries the largest number on its way."""
 
     def __init__(self, tokens: list[str]) -> None:
-        self.tokens = tokens
+        self.tokens = [*tokens, ""]  # the last one is the end
         self.position = 0
         self.depth = 0
         self.largest = 0.0
@@ -134,11 +133,11 @@ class _Reader:
         """The parts of the whole text: those of a bracket or of a plain list."""
         is_bracket = self._peek() in OPENING and self._closes_at_the_end()
         if is_bracket:
-            self.tokens = self.tokens[1:-1]
+            self.tokens = [*self.tokens[1:-2], ""]
         found = [self._part()]
         while self._take(",", "&", r"\\"):
             found.append(self._part())
-        if self.position < len(self.tokens) or len(found) > MAX_PARTS or (is_bracket and len(found) == 1):
+        if self._peek() or len(found) > MAX_PARTS or (is_bracket and len(found) == 1):
             raise _UnreadError  # '[5]' and '{5}' are for the engine
         return tuple(found)
 
@@ -154,15 +153,15 @@ class _Reader:
             depth += (token in {*OPENING, "{"}) - (token in {*CLOSING, "}"})
             has_comma |= token == "," and depth == 1
             if depth == 0:
-                return has_comma and place == len(self.tokens) - 1
+                return has_comma and place == len(self.tokens) - 2
         return False
 
     def _peek(self) -> str:
-        return self.tokens[self.position] if self.position < len(self.tokens) else ""
+        return self.tokens[self.position]
 
     def _take(self, *wanted: str) -> str:
         token = self._peek()
-        if token and token in wanted:
+        if token in wanted:
             self.position += 1
             return token
         return ""
@@ -269,8 +268,10 @@ class _Reader:
         if not self._take("_"):
             return ""
         if not self._take("{"):
+            if not self._peek():
+                raise _UnreadError
             self.position += 1
-            return "_" + self.tokens[self.position - 1] if self.position <= len(self.tokens) else ""
+            return "_" + self.tokens[self.position - 1]
         start = self.position
         while self._peek() not in ("}", ""):
             self.position += 1

@@ -25,12 +25,13 @@ from distill.verifiers.exchange import exchange
 
 START_SECONDS = 120.0  # importing sympy takes a second; on a cold, busy disk it takes many
 MODULE = "distill.verifiers.worker_process"
+HAS_CPU_DEADLINE = hasattr(signal, "setitimer")
 
 Reply = dict[str, Any]
 
 
 class WorkerGoneError(Exception):
-    """The child ended before it replied; ``reason`` is 'timeout' when this side killed it, else 'worker_died'."""
+    """The child ended before it replied; ``reason`` is 'timeout' when its time was up, else 'worker_died'."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,6 +54,8 @@ class Worker:
         Args:
             task: 'math-verify', or a verifier as 'pkg.module:function'. What it imports is imported
                 before the first request, and is no part of the deadline.
+            request: what the task is given; with 'cpu_seconds' in it the child also ends after so much processor
+                time, which a busy machine does not shorten.
 
         Raises:
             WorkerGoneError: the child did not reply in time, or ended.
@@ -105,7 +108,9 @@ class Worker:
         except TimeoutError:
             raise WorkerGoneError("timeout") from None
         except (EOFError, ValueError):
-            raise WorkerGoneError("worker_died") from None
+            self.close()
+            is_late = HAS_CPU_DEADLINE and self.process.returncode == -signal.SIGPROF
+            raise WorkerGoneError("timeout" if is_late else "worker_died") from None
         else:
             self._owes_reply = False
             return reply if isinstance(reply, dict) else {}
