@@ -41,5 +41,5 @@ clean:  ## remove the environment and the quick start's runs
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) -e '.[dev,scale]'
+	$(PIP) -e '.[dev,scale,gym]'
 	@touch $@

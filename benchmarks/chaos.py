@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -78,9 +79,10 @@ def join(folder: Path, kills: int, chance: random.Random) -> Count:
     def begun(trial: Trial, _: float) -> Callable[[], bool]:
         moment: list[float] = []
         wait = chance.uniform(0, 0.1)
+        left = _changed_at(trial.out / "dataset.tmp")  # by the session that was killed before
 
         def happened() -> bool:
-            if not moment and (trial.out / "dataset.tmp").exists():
+            if not moment and _changed_at(trial.out / "dataset.tmp") not in (0, left):
                 moment.append(time.monotonic() + wait)
             return bool(moment) and time.monotonic() >= moment[0]
 
@@ -106,9 +108,9 @@ def entropies(folder: Path, kills: int, chance: random.Random) -> Count:
     trial = Trial(Path("arithmetic"), folder / "run", sets)
 
     def measured(trial: Trial, _: float) -> Callable[[], bool]:
-        rows = chance.randrange(24)
+        wanted = len(trial.stored("entropies")) + chance.randrange(1, 8)
         log = trial.stage("entropies") / "wal.jsonl"
-        return lambda: log.exists() and log.read_bytes().count(b"\n") > rows
+        return lambda: log.exists() and log.read_bytes().count(b"\n") >= wanted
 
     return _rounds(trial, kills, None, measured)
 
@@ -156,7 +158,7 @@ def _rounds(trial: Trial, kills: int, replay: ReplayServer | None, moment: Momen
     count = Count()
     while count.kills < kills:
         own = replace(trial, out=trial.out.with_name(f"run-{count.runs}"))
-        _until_its_end(own, kills, replay, lambda own=own: moment(own, seconds), count)
+        _until_its_end(own, kills, replay, partial(moment, own, seconds), count)
         assert own.bytes() == whole.bytes(), "the dataset is another than that of an uninterrupted run"
         count.runs += 1
     return count
@@ -177,6 +179,14 @@ def _until_its_end(
         else:
             _check_stored(before, trial)
     assert trial.finish() == 0, trial.said
+
+
+def _changed_at(folder: Path) -> int:
+    """When a folder was last changed; 0 where there is none."""
+    try:
+        return folder.stat().st_ctime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _check_stored(before: Kept, trial: Trial) -> None:

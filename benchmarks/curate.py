@@ -46,6 +46,8 @@ NUM_COMPLETIONS = 8
 GROUPS_IN_FLIGHT = 64
 LATENCY_SECONDS = 0.5
 LIMIT_SECONDS = 300
+NO_LOGPROBS = ("--set", 'teacher.extra_body={"logprobs": null}')
+"""What no peer asks for. The ids of all tokens, which distill asks for and keeps, stay: four fifths of an answer."""
 FILLER = "Let us look at it once more and compute the next step with care. "
 
 
@@ -56,13 +58,15 @@ class Contender:
     script: str = ""
     """In ``benchmarks/peers``; none for our own command."""
     arguments: tuple[str, ...] = ()
+    """Of the script, or of our command."""
     server: tuple[str, ...] = ()
     """What its server is told."""
 
 
 CONTENDERS = (
-    Contender("distill", "distill-reasoning"),
-    Contender("distill, a request for each", "distill-reasoning", server=("--refuse", "n")),
+    Contender("distill", "distill-reasoning", arguments=NO_LOGPROBS),
+    Contender("distill, a request for each", "distill-reasoning", arguments=NO_LOGPROBS, server=("--refuse", "n")),
+    Contender("distill, log-probabilities too", "distill-reasoning", server=("--owner", "vllm")),
     Contender("datatrove, checkpoints", "datatrove", "datatrove_run.py", ("checkpoints",)),
     Contender("datatrove, none", "datatrove", "datatrove_run.py", ("none",)),
     Contender("distilabel", "distilabel", "distilabel_run.py"),
@@ -184,7 +188,7 @@ def _command(contender: Contender, python: Path, problems: Path, url: str, out: 
     }
     options = [option for name, value in sets.items() for option in ("--set", f"{name}={value}")]
     where = ["--backend", "server", "--teacher", "replay", "--out", str(out)]
-    return [str(python), "-m", "distill", "curate", str(problems), *where, *options]
+    return [str(python), "-m", "distill", "curate", str(problems), *where, *options, *contender.arguments]
 
 
 def _result(contender: Contender, run: Path, said_last: str) -> dict[str, Any]:
@@ -239,7 +243,7 @@ def _environment() -> dict[str, str]:
 def _table(
     contenders: Sequence[Contender], found: dict[str, list[Measured]], pythons: dict[str, Path]
 ) -> Iterator[str]:
-    """Medians over the repeats; the spread of the rate in brackets."""
+    """Medians over the repeats, of the ratios too, which are those of one turn; the spread of the rate in brackets."""
     yield "| | version | requests | most at once | wall s | start-up s | completions/s | without start-up | CPU s |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|---:|"
     for contender in contenders:
@@ -258,9 +262,10 @@ def _table(
     ours = found.get("distill")
     for contender in contenders if ours else ():
         if contender.script:
-            pairs = zip(ours or [], found[contender.name], strict=True)
-            ratio = statistics.median(other.wall_seconds / own.wall_seconds for own, other in pairs)
-            yield f"- distill is {ratio:.1f} times as fast as {contender.name} (median of the pairs of one turn)"
+            pairs = list(zip(ours or [], found[contender.name], strict=True))
+            wall = statistics.median(other.wall_seconds / own.wall_seconds for own, other in pairs)
+            processor = statistics.median(other.processor_seconds / own.processor_seconds for own, other in pairs)
+            yield f"- {contender.name}: {wall:.1f} times the wall time of distill, {processor:.1f} times its CPU time"
 
 
 def _median(runs: Sequence[Measured], name: str) -> float:

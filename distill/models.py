@@ -16,7 +16,7 @@ from distill.fingerprints import folder_fingerprint
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ASSETS = Path(__file__).parent / "assets"
 TINY_MODELS = {"tiny-teacher": "teacher", "tiny-student": "student"}
@@ -98,6 +98,25 @@ def load_model(name: str, *, dtype: str = "auto", device: str = "auto") -> PreTr
     return placed
 
 
+def load_model_config(name: str) -> PretrainedConfig:
+    """What a model's config.json says, without its weights; an adapter's is its base model's.
+
+    Raises:
+        DistillError: there is no such model, or the Hub cannot be reached.
+
+    >>> load_model_config("tiny-teacher").model_type
+    'qwen2'
+    """
+    from transformers import AutoConfig
+
+    source = _find(name)
+    if _is_adapter(source):
+        return load_model_config(_base_of_adapter(source))
+    with _explained(name, "model"):
+        config: PretrainedConfig = AutoConfig.from_pretrained(source)
+    return config
+
+
 def context_tokens(name: str) -> int | None:
     """Most tokens of prompt and completion together, by the model's config; None where it names no limit.
 
@@ -107,15 +126,30 @@ def context_tokens(name: str) -> int | None:
     >>> context_tokens("tiny-teacher")
     1024
     """
+    limit = getattr(load_model_config(name).get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def vocabulary_size(name: str) -> int:
+    """How many words a model chooses from: its output layer's, which may be more than its tokenizer knows.
+
+    Raises:
+        DistillError: there is no such model or tokenizer, or the Hub cannot be reached.
+
+    >>> vocabulary_size("tiny-teacher") >= len(load_tokenizer("tiny-teacher"))
+    True
+    """
     from transformers import AutoConfig
 
     source = _find(name)
     if _is_adapter(source):
-        return context_tokens(_base_of_adapter(source))
+        return vocabulary_size(_base_of_adapter(source))
+    tokens = len(load_tokenizer(name))
+    if Path(source).is_dir() and not (Path(source) / WANTED["model"]).is_file():  # a tokenizer alone
+        return tokens
     with _explained(name, "model"):
         config = AutoConfig.from_pretrained(source)
-    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    return max(tokens, getattr(config.get_text_config(), "vocab_size", None) or 0)
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -106,6 +106,9 @@ class Completion:
     """Natural log-probability of each token under the teacher's raw distribution (temperature 1)."""
     entropies: tuple[float, ...] | None = None
     """Shannon entropy in nats of the teacher's raw distribution that emitted each token."""
+    entropy_lower: tuple[float, ...] | None = None
+    """Bounds of these entropies where only a token's largest log-probabilities are known; with ``entropy_upper``."""
+    entropy_upper: tuple[float, ...] | None = None
     finish_reason: FinishReason = "stop"
     seed: int | None = None
     model: str = ""

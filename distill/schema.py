@@ -19,7 +19,7 @@ from distill.records import Completion, Group, GroupScores, Message, Outcome, Pr
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Column -> Arrow type as text; "[]" is a list. The type of a column never depends on the first rows.
 PROBLEM_COLUMNS: dict[str, str] = {
@@ -54,6 +54,8 @@ COMPLETION_COLUMNS: dict[str, str] = {
     "completion_ids": "int32[][]",
     "token_logprobs": "float16[][]",
     "token_entropies": "float16[][]",
+    "entropy_lower": "float16[][]",
+    "entropy_upper": "float16[][]",
     "finish_reasons": "string[]",
     "seeds": "int64[]",
     "models": "string[]",
@@ -83,8 +85,16 @@ ENTROPY_COLUMNS: dict[str, str] = {
     "index": "int64",
     "token_logprobs": "float16[][]",
     "token_entropies": "float16[][]",
+    "logprob_mismatch": "float32",
+    "logprob_mismatch_max": "float32",
 }
-DATASET_COLUMNS: dict[str, str] = {"entropy_mean": "float32", "run_id": "string", "schema_version": "int32"}
+DATASET_COLUMNS: dict[str, str] = {
+    "entropy_mean": "float32",
+    "logprob_mismatch": "float32",
+    "logprob_mismatch_max": "float32",
+    "run_id": "string",
+    "schema_version": "int32",
+}
 REWARD_PREFIX = "reward_"
 
 
@@ -128,7 +138,7 @@ def dataset_columns(parts: Iterable[str]) -> dict[str, str]:
 def group_to_row(group: Group) -> dict[str, Any]:
     """A sampled group as a row of ``COMPLETION_COLUMNS``."""
     problem, prompt, completions = group.problem, group.prompt, group.completions
-    exact = group.entropy_kind != "none"
+    exact, bounded = group.entropy_kind == "exact", group.entropy_kind == "topk_bounds"
     return {
         "id": problem.id,
         "index": problem.index,
@@ -148,6 +158,8 @@ def group_to_row(group: Group) -> dict[str, Any]:
         "completion_ids": [list(completion.token_ids) for completion in completions],
         "token_logprobs": [list(completion.logprobs or ()) for completion in completions],
         "token_entropies": [list(completion.entropies or ()) if exact else [] for completion in completions],
+        "entropy_lower": [list(completion.entropy_lower or ()) if bounded else [] for completion in completions],
+        "entropy_upper": [list(completion.entropy_upper or ()) if bounded else [] for completion in completions],
         "finish_reasons": [completion.finish_reason for completion in completions],
         "seeds": [completion.seed for completion in completions],
         "models": [completion.model for completion in completions],
@@ -182,6 +194,8 @@ def row_to_group(row: Mapping[str, Any]) -> Group:
             num_tokens=row["num_tokens"][i],
             logprobs=tuple(row["token_logprobs"][i]) or None,
             entropies=tuple(row["token_entropies"][i]) or None,
+            entropy_lower=tuple(row["entropy_lower"][i]) or None,
+            entropy_upper=tuple(row["entropy_upper"][i]) or None,
             finish_reason=row["finish_reasons"][i],
             seed=row["seeds"][i],
             model=row["models"][i],

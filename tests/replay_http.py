@@ -24,7 +24,7 @@ class Answer:
     """0 cuts the connection in the middle of an answer."""
     body: bytes
     seconds: float = 0.0
-    """Until it is sent."""
+    """Until it is sent, since the request came."""
     headers: str = ""
     completions: int = 0
     held: bool = False
@@ -88,11 +88,13 @@ class Connection(asyncio.Protocol):
         method, path, _ = first.split(" ", 2)
         self._open = Request(method, path, headers, bytes(self._buffer[head_end + 4 : end]))
         del self._buffer[:end]
+        loop = asyncio.get_running_loop()
+        came = loop.time()
         answer = self._server.answer(self._open)
         if answer.held:
             self._server.hold(lambda: self._send(answer))
         else:
-            self._timer = asyncio.get_running_loop().call_later(answer.seconds, self._send, answer)
+            self._timer = loop.call_at(came + answer.seconds, self._send, answer)
 
     def _send(self, answer: Answer) -> None:
         request, self._open, self._timer = self._open, None, None

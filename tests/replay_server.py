@@ -26,6 +26,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tests import replay_model
 from tests.replay_http import Answer, Connection, Request
 from tests.replay_model import ChunkTokens, Completer, ModelTokens, Said, Tokens, digest, recorded, written
 
@@ -38,7 +39,8 @@ class Options:
     prefix: str = "/v1"
     latency_seconds: float = 0.0
     tail: float = 0.0
-    """Sigma of a log-normal factor on the latency, whose mean stays; 1 is heavy."""
+    """Sigma of a log-normal factor on each completion's latency, whose mean stays; 1 is heavy. A request waits for its
+    slowest."""
     honours_n: bool = True
     key: str = ""
     """The API key that requests must carry."""
@@ -47,6 +49,7 @@ class Options:
     token_ids: bool = True
     """Whether it knows return_token_ids, and takes token ids for a prompt."""
     logprobs: bool = True
+    top_logprobs: bool = True
     usage: bool = True
     owner: str = "replay"
     lists_models: bool = True
@@ -215,26 +218,24 @@ class ReplayServer:
         refusal = self._refusal(body, prompt)
         if refusal is not None:
             return refusal
-        prompt_ids = prompt if isinstance(prompt, list) else self.tokens.encode(prompt)
+        num_prompt_tokens = len(prompt) if isinstance(prompt, list) else self.tokens.count(prompt)
         text = self.tokens.decode(prompt) if isinstance(prompt, list) else prompt
         attempt = self._attempts[text]
         self._attempts[text] += 1
         chance = random.Random(digest(f"{options.seed} {attempt} {text}", 1))
         seconds = options.latency_seconds
-        if options.tail:
-            seconds *= math.exp(options.tail * chance.gauss() - options.tail**2 / 2)
         too_long = digest(f"{options.seed} {text}", 2) % 10_000 < options.overflowing * 10_000
         limit = options.max_model_len or sys.maxsize
-        num_tokens = limit + 1 if too_long else len(prompt_ids)
+        num_tokens = limit + 1 if too_long else num_prompt_tokens
         if num_tokens + _max_tokens(body) > limit:
-            return failure(400, _overflow(limit, num_tokens, _max_tokens(body)), seconds=seconds)
+            return failure(400, replay_model.overflow(limit, num_tokens, _max_tokens(body)), seconds=seconds)
         drawn = chance.random()
         rates = {"429": options.rate_limited, "500": options.failing, "torn": options.torn, "garbled": options.garbled}
         for name, rate in rates.items():
             if drawn < rate:
                 return _fault(name, options.retry_after, seconds)
             drawn -= rate
-        return self._say(chat, body, text, len(prompt_ids), seconds)
+        return self._say(chat, body, text, num_prompt_tokens)
 
     def _refusal(self, body: dict[str, Any], prompt: Any) -> Answer | None:
         """A request that no server of this kind takes."""
@@ -247,13 +248,15 @@ class ReplayServer:
             return failure(422, "prompt: Input should be a valid string", param="prompt")
         return None
 
-    def _say(self, chat: bool, body: dict[str, Any], text: str, num_prompt_tokens: int, seconds: float) -> Answer:
+    def _say(self, chat: bool, body: dict[str, Any], text: str, num_prompt_tokens: int) -> Answer:
         num = int(body.get("n") or 1) if self.options.honours_n else 1
         seed = body.get("seed")
         first = self.stats.by_prompt[text] if seed is None else int(seed)
-        choices, num_tokens = [], 0
+        choices, num_tokens, seconds = [], 0, 0.0
         for index in range(num):
-            choice, length = self._choice(chat, body, self.complete(text, first + index))
+            said = self.complete(text, first + index)
+            seconds = max(seconds, self._seconds(said))
+            choice, length = self._choice(chat, body, said)
             choices.append({"index": index, **choice})
             num_tokens += length
         self.stats.by_prompt[text] += num
@@ -273,13 +276,24 @@ class ReplayServer:
         held = self.holding is not None and self.holding in text
         return Answer(200, json.dumps(answer).encode(), seconds=seconds, completions=num, held=held)
 
+    def _seconds(self, said: Said) -> float:
+        """How long a completion takes, whoever asks for it."""
+        tail, drawn = self.options.tail, random.Random(digest(said.text, self.options.seed)).gauss()
+        return self.options.latency_seconds * math.exp(tail * drawn - tail**2 / 2)
+
     def _choice(self, chat: bool, body: dict[str, Any], said: Said) -> tuple[dict[str, Any], int]:
         """One choice, and its number of tokens."""
-        token_ids = self.tokens.encode((said.reasoning or "") + said.text)
-        token_ids += [self.tokens.end_id] if said.finish_reason == "stop" else []
-        text, reason = said.text, said.finish_reason
-        if len(token_ids) > _max_tokens(body):
-            token_ids, reason = token_ids[: _max_tokens(body)], "length"
+        whole, text, reason = (said.reasoning or "") + said.text, said.text, said.finish_reason
+        ends = [self.tokens.end_id] if reason == "stop" else []
+        length = self.tokens.count(whole) + len(ends)
+        asked = body.get("logprobs")
+        with_ids = self.options.token_ids and bool(body.get("return_token_ids"))
+        with_logprobs = self.options.logprobs and asked is not None and asked is not False  # 0: the sampled token's
+        token_ids: list[int] = []
+        if with_ids or with_logprobs or length > _max_tokens(body):
+            token_ids = self.tokens.encode(whole) + ends
+        if length > _max_tokens(body):
+            token_ids, reason, length = token_ids[: _max_tokens(body)], "length", _max_tokens(body)
             text = self.tokens.decode(token_ids)
         choice: dict[str, Any] = {"finish_reason": reason, "logprobs": None}
         if chat:
@@ -288,12 +302,11 @@ class ReplayServer:
                 choice["message"]["reasoning_content"] = said.reasoning
         else:
             choice["text"] = text
-        if self.options.token_ids and body.get("return_token_ids"):
+        if with_ids:
             choice["token_ids"] = token_ids
-        asked = body.get("logprobs")
-        if self.options.logprobs and asked is not None and asked is not False:  # 0 is the sampled token's alone
-            choice["logprobs"] = _logprobs(chat, token_ids)
-        return choice, len(token_ids)
+        if with_logprobs:
+            choice["logprobs"] = replay_model.told(chat, token_ids, body if self.options.top_logprobs else {})
+        return choice, length
 
 
 def failure(status: int, message: str, *, param: str | None = None, seconds: float = 0.0) -> Answer:
@@ -310,28 +323,8 @@ def _fault(name: str, retry_after: str, seconds: float) -> Answer:
     return Answer(int(name), body, seconds, headers=f"Retry-After: {retry_after}\r\n" if name == "429" else "")
 
 
-def _logprobs(chat: bool, token_ids: Sequence[int]) -> dict[str, Any]:
-    """Made up, but the same for the same token."""
-    told = [(f"token_id:{token_id}", -0.25 - token_id % 8 / 8) for token_id in token_ids]
-    if chat:
-        return {"content": [{"token": token, "logprob": value, "top_logprobs": []} for token, value in told]}
-    return {"tokens": [token for token, _ in told], "token_logprobs": [value for _, value in told]}
-
-
 def _max_tokens(body: Mapping[str, Any]) -> int:
     return int(body.get("max_tokens") or body.get("max_completion_tokens") or 16)
-
-
-def _overflow(limit: int, num_tokens: int, wanted: int) -> str:
-    if num_tokens > limit:
-        return (
-            f"This model's maximum context length is {limit} tokens. However, your prompt contains {num_tokens} input"
-            " tokens, which exceeds this limit even without any output tokens."
-        )
-    return (
-        f"This model's maximum context length is {limit} tokens. However, you requested {num_tokens + wanted} tokens"
-        f" ({num_tokens} in the messages, {wanted} in the completion)."
-    )
 
 
 def _stats_json(stats: Stats) -> bytes:

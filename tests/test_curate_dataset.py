@@ -125,9 +125,16 @@ def test_a_later_pass_replaces_what_sampling_left_of_entropies(tmp_path):
         "p/4": {
             "token_logprobs": [list(c.logprobs) for c in exact.completions],
             "token_entropies": [list(c.entropies) for c in exact.completions],
+            "logprob_mismatch": 0.25,
+            "logprob_mismatch_max": 1.5,
         }
     }
-    dataset = open_dataset(write(tmp_path, plain, [make_scores(group) for group in plain], entropies=measured))
+    folder = write(tmp_path, plain, [make_scores(group) for group in plain], entropies=measured)
+    dataset = open_dataset(folder)
+    assert dataset["logprob_mismatch"][:] == [0.25 if index == 4 else None for index in range(9)]
+    # make_scores drops every third group: 0, 3 and 6
+    told = {"kinds": {"none": 5, "exact": 1}, "compared": 1, "mismatched": 1}
+    assert read_manifest(folder)["entropies"] == {**told, "mismatch_mean": 0.25, "mismatch_max": 1.5}
     assert [row["entropy_kind"] == "exact" for row in dataset] == [index == 4 for index in range(9)]
     assert [row["entropy_mean"] is not None for row in dataset] == [index == 4 for index in range(9)]
     assert dataset[4]["token_entropies"] == [
@@ -135,6 +142,35 @@ def test_a_later_pass_replaces_what_sampling_left_of_entropies(tmp_path):
     ]
     assert dataset[3]["token_entropies"] == [[]] * 4
     assert [len(ids) for ids in dataset[3]["token_logprobs"]] == [c.num_tokens for c in plain[3].completions]
+
+
+def test_bounds_have_columns_of_their_own_and_are_in_no_mean_of_entropies(tmp_path):
+    exact, unsaid = make_group(1), make_group(3, with_entropies=False)
+    bounded = replace(
+        unsaid,
+        entropy_kind="topk_bounds",
+        completions=tuple(
+            replace(
+                c,
+                entropies=(9.0,) * c.num_tokens,
+                entropy_lower=(1.0,) * c.num_tokens,
+                entropy_upper=(2.0,) * c.num_tokens,
+            )
+            for c in unsaid.completions
+        ),
+    )
+    folder = write(tmp_path, [exact, bounded], [make_scores(exact), make_scores(bounded)])
+    rows = open_dataset(folder)
+    assert rows["entropy_kind"][:] == ["exact", "topk_bounds"]
+    assert rows[1]["token_entropies"] == rows[0]["entropy_lower"] == rows[0]["entropy_upper"] == [[]] * 4
+    assert rows[1]["entropy_mean"] is None
+    ((group, _),) = list(load_groups(folder))[1:]
+    for completion in group.completions:
+        assert (set(completion.entropy_lower), set(completion.entropy_upper)) == ({1.0}, {2.0})
+    stats = dataset_stats(folder)
+    assert stats.entropies.quantiles[100] < 3.01
+    assert (stats.entropy_bounds["lower"].mean, stats.entropy_bounds["upper"].mean) == (1.0, 2.0)
+    assert read_manifest(folder)["entropies"]["kinds"] == {"exact": 1, "topk_bounds": 1}
 
 
 def test_only_the_groups_asked_for_are_written(tmp_path, groups, scores):
@@ -170,7 +206,7 @@ def test_a_dataset_is_replaced_whole_and_leaves_nothing_behind(tmp_path, groups,
         write_dataset(join, IndexSet([1]), folder, {"run_id": "run-1"}, lambda *call: seen.append(call))
     assert seen == [("dataset", 0, 1), ("dataset", 1, 1)]
     assert open_dataset(folder)["run_id"][:] == ["run-1"]
-    assert read_manifest(folder) == {"run_id": "run-1"}
+    assert read_manifest(folder).keys() == {"run_id", "entropies"}
     assert not (folder / "old file").exists()
     assert sorted(path.name for path in join_again.iterdir()) == ["completions", "dataset", "entropies", "scores"]
 

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distill.cards import load_card
+from distill.cards import HubDataset, load_card
 from distill.config import CurateConfig, DecontaminationConfig, SourceConfig
+from distill.curate.dataset import read_manifest
 from distill.curate.decontaminate import find_benchmarks
 from distill.curate.duplicates import ENTRIES_IN_MEMORY, FILES, RepetitionFinder, Repetitions
 from distill.curate.job import read_source
 from distill.curate.overlap import MAX_PROBLEMS_OF_A_RUN, MIN_COVERED_WORDS, OverlapIndex
-from distill.curate.pipeline import curate_dataset
+from distill.curate.pipeline import curate_dataset, plan_run
 from distill.curate.preparation import ProblemList, prepare_problems, stored_problems
 from distill.curate.run_dir import RunDir
 from distill.curate.settings import stage_settings
@@ -32,6 +33,7 @@ from distill.errors import DistillError
 from distill.problems import read_problems
 from distill.problems.hub_cache import cached_commits
 from distill.records import Problem
+from distill.terminal.runs import show_curated, show_plan
 from distill.verifiers import Judge
 from tests.curate_parts import ScriptedBackend, scripted, stored_ids, write_jsonl
 
@@ -530,6 +532,33 @@ def test_what_the_hubs_library_has_put_here_is_read_at_the_cards_commit(
     }
 
 
+@pytest.mark.parametrize(
+    ("dataset_id", "config", "folder", "is_here"),
+    [
+        ("some/thing", None, "some___thing/default", True),
+        ("some/XSTest", None, "some___xs_test/default", True),
+        ("somet/hing", None, "some___thing/default", False),
+        ("some/xstest", None, "some___xs_test/default", False),
+        ("some/thing", None, "some___thing/main", True),  # the only one
+        ("some/thing", "main", "some___thing/default", False),
+        ("thing", None, "thing/default", True),
+    ],
+)
+def test_the_cache_is_searched_by_the_names_that_the_hubs_library_gives(
+    dataset_id: str, config: str | None, folder: str, is_here: bool, empty_cache: Path
+) -> None:
+    put_into_cache(empty_cache, f"{folder}/0.0.0/{'a' * 40}", "thing-test.arrow", [STORY])
+    assert bool(cached_commits(HubDataset(id=dataset_id, config=config), "test")) is is_here
+
+
+def test_of_several_configurations_the_default_one_is_meant_or_none(empty_cache: Path) -> None:
+    for config in ("main", "socratic"):
+        put_into_cache(empty_cache, f"some___thing/{config}/0.0.0/{'a' * 40}", "thing-test.arrow", [STORY])
+    assert cached_commits(HubDataset(id="some/thing"), "test") == []
+    put_into_cache(empty_cache, f"some___thing/default/0.0.0/{'b' * 40}", "thing-test.arrow", [STORY])
+    assert cached_commits(HubDataset(id="some/thing"), "test") == ["b" * 40]
+
+
 def test_a_dataset_of_parts_is_there_when_all_parts_are(tmp_path: Path, empty_cache: Path) -> None:
     card = load_card("agieval")
     assert card.hub is not None
@@ -588,6 +617,27 @@ def test_a_run_grows_and_never_samples_what_is_left_out(tmp_path: Path) -> None:
         curate_dataset(config, tmp_path / "run")
     assert ScriptedBackend.asked == ["p/0", "p/3"]
     assert sorted(stored_ids(tmp_path / "run")) == ["p/0", "p/3"]
+
+
+def test_a_run_says_what_was_compared_and_what_was_not_wherever_it_is_looked_at(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, known = source_file(tmp_path, ["How far is it?", STORY]), benchmark_file(tmp_path, [STORY, "Who?"])
+    compared = DecontaminationConfig(benchmarks=("gsm8k", "math500"), paths={"gsm8k": str(known)})
+    config = scripted(source=SourceConfig(name=str(path)), decontaminate=compared)
+    show_plan(plan_run(config, tmp_path / "run"))
+    result = curate_dataset(config, tmp_path / "run")
+    show_curated(result)
+    for shown in capfd.readouterr():  # the plan on stdout, the run's end on stderr
+        lines = [" ".join(line.split()) for line in shown.splitlines()]
+        assert {"compared with gsm8k (2)", "unchecked math500"} <= set(lines)
+        assert any("1 left out" in line and "benchmark_overlap:gsm8k" in line for line in lines)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["problems"]["rejected"] == {"benchmark_overlap:gsm8k": 1}
+    told = report["decontamination"]
+    assert [(each["name"], each["problems"], each["overlaps"]) for each in told["benchmarks"]] == [("gsm8k", 2, 1)]
+    assert told["unchecked"] == {"math500": "not on this machine"}
+    assert read_manifest(result.dataset)["decontamination"] == told
 
 
 def test_the_quick_starts_source_loses_no_problem(tmp_path: Path, judge: Judge) -> None:

@@ -21,12 +21,11 @@ from distill.curate.cut import Shard
 from distill.curate.dataset import load_groups
 from distill.curate.executor_process import Plan, read_plan
 from distill.curate.executors import Scale, Watcher, curate_in_tasks, dry_scripts, submit_tasks
-from distill.curate.following import together
 from distill.curate.machine_share import devices_each, num_workers, share_verifiers, threads_each
 from distill.curate.pipeline import curate_dataset
 from distill.curate.shard_task import ShardTask, last_words, log_path, read_outcome
 from distill.curate.slurm import parse_slurm
-from distill.curate.watch import ShardStatus, Snapshot
+from distill.curate.watch import ShardStatus, Snapshot, together
 from distill.errors import DistillError
 from tests.curate_parts import SCRIPTED
 from tests.executor_backends import FOLDER
@@ -350,7 +349,7 @@ def test_the_shards_of_a_session_are_summed_and_those_of_earlier_ones_only_count
         return ShardStatus("", True, "working", last_event, snapshot, {})
 
     earlier, one, other = shard("08:00", 5, 1000, 9.0), shard("10:00", 3, 300, 1.0), shard("10:01", 1, 100, 0.0)
-    snapshot = together([earlier, one, other], began="09:00", total=20, seconds=40.0)
+    snapshot = together([earlier, one, other], 20, since="09:00", seconds=40.0)
     assert (snapshot.total, snapshot.finished, snapshot.sampled, snapshot.in_flight) == (20, 9, 4, 2)
     assert snapshot.tokens_per_second == 10.0  # 400 tokens in 40 s
     assert snapshot.reward_mean == 0.75  # 3 groups of 1.0 and 1 of 0.0

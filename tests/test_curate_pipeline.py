@@ -15,8 +15,8 @@ from distill.config import (
     SourceConfig,
     TeacherConfig,
 )
-from distill.curate.dataset import load_groups, open_dataset
-from distill.curate.pipeline import curate_dataset
+from distill.curate.dataset import load_groups, open_dataset, read_manifest
+from distill.curate.pipeline import curate_dataset, score_run
 from distill.curate.preparation import stored_problems
 from distill.curate.run_dir import read_config
 from distill.errors import DistillError
@@ -145,6 +145,30 @@ def test_entropies_measured_later_equal_those_measured_while_sampling(tmp_path):
             assert len(one.token_ids) == len(one.entropies) == len(one.logprobs)
             assert one.entropies == pytest.approx(other.entropies, abs=2**-8)
             assert one.logprobs == pytest.approx(other.logprobs, abs=2**-7)
+
+
+def test_weights_that_are_not_the_teachers_are_found_out_and_recorded(tmp_path, caplog):
+    config = CurateConfig(
+        source=SourceConfig(name="arithmetic", limit=3),
+        teacher=TeacherConfig(model=str(save_tiny(tmp_path / "teacher")), device="cpu"),
+        sampling=SamplingConfig(num_completions=2, max_new_tokens=16),
+        entropies=EntropiesConfig(mode="prefill"),
+        filters=(),
+    )
+    own = curate_dataset(config, tmp_path / "own")
+    assert (own.entropies.kinds, own.entropies.compared, own.entropies.mismatched) == ({"exact": 3}, 3, 0)
+    assert own.entropies.mismatch_max < 1e-2  # what was sampled with is stored in half precision
+    assert caplog.text == ""
+    other = EntropiesConfig(mode="prefill", model=str(save_tiny(tmp_path / "other", seed=1)))
+    told = score_run(own.run, config.model_copy(update={"entropies": other}))
+    assert (told.entropies.compared, told.entropies.mismatched) == (3, 3)
+    assert told.entropies.mismatch_mean > 0.5
+    assert "may be other weights, another chat template" in caplog.text
+    assert read_manifest(told.dataset)["entropies"] == told.entropies.to_json()
+    assert json.loads((own.run / "report.json").read_text())["entropies"] == told.entropies.to_json()
+    rows = open_dataset(told.dataset)
+    assert min(rows["logprob_mismatch"]) > 0.3
+    assert all(row["logprob_mismatch"] <= row["logprob_mismatch_max"] for row in rows)
 
 
 def test_entropies_need_token_ids(tmp_path, recorded):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from distill.curate import watch as watch_module
-from distill.curate.pipeline import curate_dataset
-from distill.curate.watch import Snapshot, Watch, read_status
+from distill.curate.cut import Shard
+from distill.curate.pipeline import curate_dataset, run_shard
+from distill.curate.watch import ShardStatus, Snapshot, Watch, read_status, together
 from distill.errors import DistillError
 from tests.curate_parts import SCRIPTED, ScriptedBackend, make_group, make_scores
 
@@ -100,3 +101,35 @@ def test_events_torn_by_a_crash_are_passed_over(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match="holds no curation run"):
         read_status(tmp_path)
+
+
+def shard_at(last_event: str, seconds: float, tokens: int, name: str = "00000-of-00002") -> ShardStatus:
+    snapshot = Snapshot(5, 2, 2, 0, 0, 0.0, 2, 1, 1.0, 8, tokens, seconds)
+    return ShardStatus(name, False, "done", f"2026-01-01T{last_event}+00:00", snapshot, {})
+
+
+@pytest.mark.parametrize(
+    ("sessions", "seconds"),
+    [
+        ([("10:01:00", 60)], 60),
+        ([("10:01:00", 60), ("10:01:30", 60)], 90),  # half of the second beside the first
+        ([("10:01:00", 60), ("10:00:50", 20)], 60),  # inside it
+        ([("10:01:00", 60), ("10:02:00", 60)], 120),  # one after the other
+        ([("10:01:00", 60), ("18:00:00", 60)], 120),  # the time in between is nobody's
+    ],
+)
+def test_shards_are_as_fast_as_the_time_in_which_one_of_them_was_at_work(
+    sessions: list[tuple[str, float]], seconds: float
+) -> None:
+    shards = [shard_at(last_event, lasted, 600) for last_event, lasted in sessions]
+    snapshot = together(shards, 20)
+    assert (snapshot.seconds, snapshot.total) == (seconds, 20)
+    assert snapshot.tokens_per_second == 600 * len(sessions) / seconds
+
+
+def test_a_run_that_is_cut_has_the_problems_of_shards_too_that_have_not_begun(tmp_path: Path) -> None:
+    run_shard(SCRIPTED, tmp_path, Shard(0, 3))
+    status = read_status(tmp_path)
+    assert status.total is not None
+    assert status.total.total == 10
+    assert 0 < status.total.finished < 10

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import DistillError
-from distill.generate.topk_bounds import stored_bounds, topk_entropy_bounds
+from distill.generate.topk_bounds import bounds_of_tokens, stored_bounds, told_of_token, topk_entropy_bounds
 
 
 def entropy(p: np.ndarray) -> float:
@@ -119,3 +119,45 @@ def test_stored_bounds_still_enclose_what_was_bounded() -> None:
     assert bool((stored.lower <= bounds.lower).all())
     assert bool((stored.upper >= bounds.upper).all())
     assert bool((stored.upper - stored.lower <= bounds.upper - bounds.lower + 2 * 2**-8).all())
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 8), min_size=4, max_size=12, unique=True),
+    st.integers(1, 6),
+    st.integers(0, 11),
+    st.sampled_from(["beside", "in place of the last", "not at all"]),
+    st.booleans(),
+)
+def test_whatever_an_engine_does_with_the_sampled_word_the_bounds_enclose_the_entropy(
+    logits: list[float], top_k: int, rank: int, how: str, loses_one: bool
+) -> None:
+    weights = np.exp(np.array(sorted(logits, reverse=True)))
+    p = weights / weights.sum()
+    top_k, rank = min(top_k, len(p)), min(rank, len(p) - 1)
+    listed = list(range(top_k))
+    if rank >= top_k and how != "not at all":
+        listed = [*listed[: top_k - (how == "in place of the last")], rank]
+    if loses_one and len(listed) > 1:  # its text is that of another
+        listed.remove(next(place for place in listed if place != rank))
+    values = [math.log(p[place]) for place in listed]
+    told = told_of_token(values, math.log(p[rank]), top_k, distinct=not loses_one)
+    (lower,), (upper,) = bounds_of_tokens([told], len(p))
+    assert lower - 1e-6 <= entropy(p) <= upper + 1e-6
+
+
+def test_tokens_of_which_less_is_told_do_not_change_the_bounds_of_others() -> None:
+    full = ((math.log(0.5), math.log(0.25)), math.log(0.25))
+    short = ((math.log(0.5),), math.log(0.5))
+    alone, both = bounds_of_tokens([full], 1000), bounds_of_tokens([full, short], 1000)
+    assert both[0][0] == alone[0][0]
+    assert both[1][0] == pytest.approx(alone[1][0], abs=2e-3)
+    assert both[1][0] >= alone[1][0]
+
+
+def test_where_a_larger_word_may_be_missing_the_tail_may_be_one_word() -> None:
+    # of 1/2 and 1/8 are told: the missing 3/8 may be one word, H = 1/2 log 2 + 1/8 log 8 + 3/8 log(8/3)
+    told = told_of_token([math.log(0.5), math.log(0.125)], math.log(0.125), 2, distinct=False)
+    assert told[1] == 0.0
+    (lower,), _ = bounds_of_tokens([told], 1000)
+    assert lower == pytest.approx(0.5 * math.log(2) + 0.125 * math.log(8) + 0.375 * math.log(8 / 3), abs=1e-3)

@@ -9,7 +9,7 @@ import pytest
 
 from distill.config import RecordedConfig, SamplingConfig, TeacherConfig
 from distill.errors import DistillError
-from distill.generate import BackendOptions, open_backend
+from distill.generate import BackendOptions, BoundsOptions, open_backend
 from distill.generate.vllm_engine import MAX_SEQUENCES, engine_arguments
 from distill.models import ASSETS
 
@@ -58,3 +58,9 @@ def test_the_models_own_sampling_defaults_stay_out_and_log_probabilities_are_raw
     found = arguments()
     assert (found["generation_config"], found["logprobs_mode"]) == ("vllm", "raw_logprobs")
     assert found["enable_prefix_caching"]
+
+
+def test_an_engine_gives_as_many_log_probabilities_as_bounds_are_made_of() -> None:
+    options = BackendOptions(TeacherConfig(backend="vllm"), bounds=BoundsOptions(64))
+    assert engine_arguments(options, on_cpu=True)["max_logprobs"] == 64
+    assert "max_logprobs" not in arguments()

@@ -13,8 +13,10 @@ import torch
 
 from distill.config import RecordedConfig, SamplingConfig, TeacherConfig
 from distill.errors import DistillError
-from distill.generate import BackendOptions, open_backend
+from distill.generate import BackendOptions, BoundsOptions, open_backend
+from distill.generate.entropies import score_entropies
 from distill.generate.server_requests import request_seed
+from distill.generate.vllm import VLLMBackend
 from distill.generate.vllm_engine import _memory_shortage
 from distill.models import load_model
 from distill.records import Group
@@ -156,6 +158,27 @@ def test_tokens_are_drawn_from_the_distribution_at_the_temperature_asked_for(mod
     for token_id in expected.topk(5).indices.tolist():
         share, p = counts[token_id] / 2000, float(expected[token_id])
         assert abs(share - p) < 4 * (p * (1 - p) / 2000) ** 0.5
+
+
+def test_the_largest_log_probabilities_enclose_the_entropy_that_the_weights_have(model: Path, in_process: None) -> None:
+    options = BackendOptions(
+        TeacherConfig(
+            model=str(model), backend="vllm", engine_options={"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
+        ),
+        SamplingConfig(num_completions=3, max_new_tokens=20),
+        bounds=BoundsOptions(30),
+    )
+    backend = VLLMBackend(options)
+    groups = list(backend.sample(tiny_items(QUESTIONS[:2])))
+    backend.close()
+    assert {group.entropy_kind for group in groups} == {"topk_bounds"}
+    compared = 0
+    for group, exact in zip(groups, score_entropies(groups, str(model), device="cpu"), strict=True):
+        for completion, entropies in zip(group.completions, exact.entropies, strict=True):
+            bounds = zip(completion.entropy_lower or (), entropies, completion.entropy_upper or (), strict=True)
+            assert all(lower - 1e-3 <= entropy <= upper + 1e-3 and upper > lower for lower, entropy, upper in bounds)
+            compared += len(entropies)
+    assert compared > 20
 
 
 def test_a_cpu_engine_that_cuts_prompts_into_pieces_gets_no_seeds_and_says_so(model: Path, in_process: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from distill.cards import load_card
 from distill.config import ColumnsConfig, SourceConfig
 from distill.errors import DistillError
 from distill.problems import ProblemSource, read_problems
+from distill.problems.rows import file_rows
 from distill.records import Problem
 
 # One made-up row in every shape that a card documents: card, row, question, answer, options, verifier.
@@ -125,6 +127,19 @@ def test_rows_without_ids_are_numbered_by_their_place(tmp_path: Path) -> None:
     problems = list(read_file(write_rows(tmp_path / "rows.jsonl", rows), name="gsm8k"))
     assert [problem.id for problem in problems] == ["gsm8k/test/00000", "gsm8k/test/00001", "gsm8k/test/00002"]
     assert [problem.index for problem in problems] == [0, 1, 2]
+
+
+def test_of_a_parquet_file_only_one_row_group_is_held(tmp_path: Path) -> None:
+    # 40 groups of 8 rows of 4 kB that do not compress: read in one go, all 1.3 MB would be held at the end
+    draw = random.Random(0)
+    rows = [{"question": draw.randbytes(2048).hex(), "answer": str(n)} for n in range(320)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=8)
+    before, held = pa.total_allocated_bytes(), []
+    for number, row in file_rows(tmp_path / "rows.parquet"):
+        assert row["answer"] == str(number - 1)
+        held.append(pa.total_allocated_bytes() - before)
+    assert len(held) == 320
+    assert max(held) < 300_000
 
 
 def test_json_lines_gzip_a_json_array_and_parquet_hold_the_same_problems(tmp_path: Path) -> None:

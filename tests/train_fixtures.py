@@ -56,7 +56,13 @@ def row(
         rewards = [None if REWARDS[o] is None else REWARDS[o] - 0.01 * c.num_tokens for c, o in completions]
     verdicts = tuple(Verdict(outcome) for _, outcome in completions)
     scores = GroupScores(verdicts, tuple(rewards), group_advantages(rewards), drop_reason=drop_reason)
-    whole = {"entropy_mean": None, "run_id": "run-1", "schema_version": SCHEMA_VERSION}
+    whole = {
+        "entropy_mean": None,
+        "logprob_mismatch": None,
+        "logprob_mismatch_max": None,
+        "run_id": "run-1",
+        "schema_version": SCHEMA_VERSION,
+    }
     return {**group_to_row(group), **scores_to_row(problem, scores), **whole, **changes}
 
 

@@ -1,7 +1,8 @@
-"""Bespoke Curator: a row for each completion, since it keeps the first of a request; its client is litellm.
+"""Bespoke Curator: a row for each completion, since it keeps the first of a request; the faster of its two clients.
 
-Its own limits on requests and tokens a minute are set out of the way, and its cache, which lets a run be resumed, is
-on as always. Verdicts are given where its examples give them: in ``parse``.
+Its 'openai' client wants a vocabulary from the web, of which its other client, litellm, has brought a copy. Its limits
+on requests and tokens a minute are set out of the way, and its cache, which lets a run be resumed, is on as always.
+Verdicts are given where its examples give them: in ``parse``.
 """
 
 from __future__ import annotations
@@ -9,13 +10,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+litellm = find_spec("litellm")
+assert litellm is not None
+assert litellm.origin is not None
 out = Path(sys.argv[3])
 os.environ |= {
     "CURATOR_CACHE_DIR": str(out / "cache"),
-    "HOSTED_VLLM_API_KEY": "none",
+    "OPENAI_API_KEY": "none",
+    "TIKTOKEN_CACHE_DIR": str(Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"),
     "TELEMETRY_ENABLED": "0",
     "CURATOR_VIEWER": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -48,8 +54,8 @@ def main(problems: Path, url: str, in_flight: int, num_completions: int) -> None
         "require_all_responses": False,
     }
     teacher = Teacher(
-        model_name="hosted_vllm/replay",
-        backend="litellm",
+        model_name="replay",
+        backend="openai",
         backend_params={"base_url": url, **limits},
         generation_params={"temperature": 0.9, "max_tokens": 2048},
     )

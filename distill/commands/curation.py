@@ -21,10 +21,12 @@ from distill.commands.options import (
     ResumeOption,
     SeedOption,
     SetOption,
+    SourceArgument,
     TokenizerOption,
     interruptible,
     judging_flags,
     load,
+    source_name,
 )
 from distill.commands.scaling import (
     ExecutorOption,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 
 def curate(
-    source: Annotated[str, typer.Argument(help="A data card's name, a path to a card, or a JSONL or Parquet file.")],
+    source: SourceArgument,
     teacher: Annotated[str | None, typer.Option(help="Hub id or folder of the teacher, or 'tiny-teacher'.")] = None,
     backend: Annotated[str | None, typer.Option(help="What writes completions: hf, vllm, server, recorded.")] = None,
     completions: Annotated[Path | None, typer.Option(help="File of recorded completions.")] = None,
@@ -88,7 +90,7 @@ def curate(
     }
     config = load(CurateConfig, "curate", recipe, sets, {**flags, "seed": seed}, print_config)
     scale = read_scale(executor, tasks, workers, gpus_per_task, slurm)
-    folder = out or Path("runs", Path(source).name.split(".")[0])
+    folder = out or Path("runs", source_name(source))
     if dry_run:
         return _show_plan(config, folder, scale, as_json)
     if scale and shard is not None:
@@ -124,7 +126,7 @@ def _note(progress: ReportProgress, snapshot: Snapshot) -> None:
 
 
 def preview(
-    source: Annotated[str, typer.Argument(help="A data card's name, a path to a card, or a JSONL or Parquet file.")],
+    source: SourceArgument,
     groups: Annotated[int, typer.Option("--groups", "-n", min=1, max=4, help="How many problems are sampled.")] = 2,
     teacher: Annotated[str | None, typer.Option(help="Hub id or folder of the teacher, or 'tiny-teacher'.")] = None,
     backend: Annotated[str | None, typer.Option(help="What writes the completions; 'distill list backends'.")] = None,

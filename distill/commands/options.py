@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,13 @@ GRACE_SECONDS = 30.0
 """How long groups in flight may take to finish after the first Ctrl-C or SIGTERM."""
 
 Resume = Literal["never", "always", "if-possible"]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A data card's name or path, a file (JSONL, Parquet, CSV, TSV), a dataset on the Hub, or "
+        "reasoning-gym:TASK."
+    ),
+]
 RecipeOption = Annotated[
     Path | None, typer.Option("--recipe", help="YAML file or shipped recipe; a command reads its section.")
 ]
@@ -76,6 +84,15 @@ def judging_flags(audit_fast_path: float | None, allow_code: bool, allow_network
         "allow_code": allow_code or None,
         "allow_network": allow_network or None,
     }
+
+
+def source_name(source: str) -> str:
+    """A short name for a run made from a source, in characters that every file system takes.
+
+    >>> source_name("data/sums.jsonl.gz"), source_name("openai/gsm8k"), source_name("reasoning-gym:gcd")
+    ('sums', 'gsm8k', 'reasoning-gym-gcd')
+    """
+    return re.sub(r"[^\w-]+", "-", Path(source).name.partition(".")[0]) or "curate"
 
 
 def run_name(path: Path) -> str:

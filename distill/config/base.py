@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 ResumePolicy = Literal["never", "always", "if-possible"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -16,6 +16,18 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
     )
+    number_is: ClassVar[str] = ""
+    """The field that is meant where a number stands in the section's place; none where empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _widen_number(cls, value: Any) -> Any:
+        return cls.widened(value)
+
+    @classmethod
+    def widened(cls, value: Any) -> Any:
+        """A number in the section's place as the mapping that it is short for; anything else as it is."""
+        return {cls.number_is: value} if cls.number_is and is_number(value) else value
 
 
 def is_number(value: Any) -> bool:

@@ -148,12 +148,17 @@ class AdvantagesConfig(Config):
 
 
 class EntropiesConfig(Config):
-    """Exact teacher entropies per token, in nats at temperature 1."""
+    """Teacher entropies per token, in nats at temperature 1: exact, or bounds where nobody has the weights."""
 
-    mode: Literal["auto", "inline", "prefill", "none"] = "auto"
-    """'inline' while sampling, 'prefill' by a later pass with local weights, 'auto' is inline where the backend can."""
+    mode: Literal["auto", "inline", "prefill", "topk_bounds", "none"] = "auto"
+    """'inline' while sampling, 'prefill' by a later pass with local weights, 'auto' is inline where the backend can.
+    'topk_bounds' encloses them by the largest log-probabilities that a server or vLLM tells of every token."""
     model: str | None = None
     """Local weights for 'prefill'; None takes the teacher."""
+    top_k: int = Field(20, ge=1)
+    """For 'topk_bounds': log-probabilities of every token; more are tighter, and many servers allow no more than 20."""
+    vocabulary: int | None = Field(None, ge=2)
+    """For 'topk_bounds': words that the teacher chooses from; None takes its config's, or its tokenizer's."""
 
 
 class DecontaminationConfig(Config):

@@ -11,6 +11,8 @@ from typing import Any
 from distill.curate import Progress
 from distill.curate.cut import Shard
 from distill.curate.dataset import read_manifest
+from distill.curate.decontaminate import DecontaminationReport
+from distill.curate.entropy_summary import EntropySummary, summary_from_json
 from distill.curate.index_set import IndexSet
 from distill.curate.job import Job
 from distill.curate.join import Join, write_dataset
@@ -39,6 +41,9 @@ class CurateResult:
     """Problems that the backend returned no group for; the next session asks again."""
     audit: AuditReport
     """What ``verifier.audit_fast_path`` found in this session."""
+    decontamination: DecontaminationReport | None
+    """What the problems were compared with, and what could not be."""
+    entropies: EntropySummary
     stats: Stats
 
 
@@ -65,7 +70,9 @@ def finish(run: RunDir, job: Job, problems: ProblemList, shards: Sequence[Shard]
                 run_id,
                 job.config.verifier.kind,
             )
-            write_dataset(join, indices, folder, _manifest(run, job, len(indices), run_id), progress)
+            write_dataset(
+                join, indices, folder, _manifest(run, job, problems, run_id) | {"rows": len(indices)}, progress
+            )
     total = len(problems.indices)
     result = CurateResult(
         run.path,
@@ -74,6 +81,8 @@ def finish(run: RunDir, job: Job, problems: ProblemList, shards: Sequence[Shard]
         problems.rejected,
         total - len(indices),
         job.scorer.judge.audit(),
+        problems.decontamination,
+        summary_from_json(read_manifest(folder).get("entropies", {})),
         dataset_stats(folder),
     )
     _write_report(result, job)
@@ -97,15 +106,15 @@ def need_groups(number: int, run: Path, problems: ProblemList) -> None:
     )
 
 
-def _manifest(run: RunDir, job: Job, rows: int, run_id: str) -> dict[str, Any]:
-    """What a dataset says of itself wherever it is copied to."""
+def _manifest(run: RunDir, job: Job, problems: ProblemList, run_id: str) -> dict[str, Any]:
+    """What a dataset says of itself wherever it is copied to; of its rows it says more where they are written."""
     return {
         "run_id": run_id,
         "schema_version": SCHEMA_VERSION,
-        "rows": rows,
         "about": run.state["about"],
         "teacher": job.config.teacher.model,
         "notes": read_notes(run.path),
+        "decontamination": problems.decontamination.to_json() if problems.decontamination else None,
         "reward_parts": list(job.scorer.parts),
         "fingerprints": dict(job.fingerprints),
         "versions": {**package_versions(), **job.scorer.judge.versions()},
@@ -116,6 +125,8 @@ def _write_report(result: CurateResult, job: Job) -> None:
     judge = job.scorer.judge
     report: dict[str, Any] = {
         "problems": {"listed": result.problems, "rejected": dict(result.rejected), "unsampled": result.unsampled},
+        "decontamination": result.decontamination.to_json() if result.decontamination else None,
+        "entropies": result.entropies.to_json(),
         "verifier": {"versions": judge.versions(), "audit": asdict(result.audit)},
         "dataset": stats_json(result.stats),
     }

@@ -13,13 +13,12 @@ from pathlib import Path
 from distill.curate import Progress
 from distill.curate.cut import Shard
 from distill.curate.shard_task import Outcome, read_outcome
-from distill.curate.watch import ShardStatus, Snapshot, read_status
+from distill.curate.watch import Snapshot, read_shards, together
 from distill.files import is_held
 
 LOOK_SECONDS = 0.5
 LOOK_SHARE = 20
 """Looking at a run reads all its events; it is done for at most this small a part of the time."""
-SUMMED = ("sampled", "failed", "in_flight", "scored", "kept", "completions", "tokens")
 
 
 class Following:
@@ -50,7 +49,7 @@ class Following:
         now = time.monotonic()
         if now < self._next_look and not at_once:
             return
-        snapshot = together(read_status(self.run).shards, self._began, self.total, now - self._clock)
+        snapshot = together(read_shards(self.run), self.total, since=self._began, seconds=now - self._clock)
         self._progress("sampling", snapshot.finished - self.finished, self.total)
         self.finished = snapshot.finished
         self._show(snapshot)
@@ -92,28 +91,6 @@ class Following:
         if outcome.host != platform.node() or _is_alive(outcome.launcher):
             return False
         return not is_held(self.run / "completions" / shard.name)
-
-
-def together(shards: Sequence[ShardStatus], began: str, total: int, seconds: float) -> Snapshot:
-    """All shards in one snapshot; the session's own numbers come from those that have said something in it.
-
-    Args:
-        began: when the session began, as events say it.
-        total: problems of the whole run.
-        seconds: since then.
-    """
-    every = [shard.snapshot for shard in shards if shard.snapshot]
-    own = [shard.snapshot for shard in shards if shard.snapshot and shard.last_event >= began]
-    rewarded = [(each.reward_mean, each.scored) for each in own if each.reward_mean is not None]
-    weight = sum(scored for _, scored in rewarded)
-    return Snapshot(
-        total=total,
-        finished=sum(each.finished for each in every),
-        oldest_seconds=max((each.oldest_seconds for each in own), default=0.0),
-        reward_mean=sum(mean * scored for mean, scored in rewarded) / weight if weight else None,
-        seconds=seconds,
-        **{name: sum(getattr(each, name) for each in own) for name in SUMMED},
-    )
 
 
 def _is_alive(process_id: int) -> bool:

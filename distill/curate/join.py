@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.curate import Progress
 from distill.curate.dataset import MANIFEST
+from distill.curate.entropy_summary import EntropyTally
 from distill.curate.index_set import IndexSet
 from distill.curate.run_dir import write_json
 from distill.curate.stage import Stage, index_range, read_part
@@ -46,21 +47,26 @@ class Join:
 def write_dataset(join: Join, indices: IndexSet, folder: Path, manifest: Mapping[str, Any], progress: Progress) -> None:
     """Write the groups of these problems, in source order, as a folder that ``datasets.load_from_disk`` reads.
 
+    The manifest is written with what the rows' entropies turn out to be.
     What stood in the folder is replaced in one step. Memory stays flat: a few parts of each stage are read at a time.
     """
     building = unfinished(folder)
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    batches = _counted(_joined_batches(join, indices), len(indices), progress)
+    tally = EntropyTally()
+    batches = _counted(_joined_batches(join, indices), len(indices), progress, tally)
     files = _write_files(batches, arrow_schema(dataset_columns(join.parts)), building)
     _describe(building, files, join.run_id)
-    write_json(building / MANIFEST, manifest)
+    write_json(building / MANIFEST, {**manifest, "entropies": tally.summary().to_json()})
     replace_folder(building, folder)
 
 
-def _counted(batches: Iterable[pa.RecordBatch], total: int, progress: Progress) -> Iterator[pa.RecordBatch]:
+def _counted(
+    batches: Iterable[pa.RecordBatch], total: int, progress: Progress, tally: EntropyTally
+) -> Iterator[pa.RecordBatch]:
     progress("dataset", 0, total)
     for batch in batches:
+        tally.add(batch)
         yield batch
         progress("dataset", batch.num_rows, total)
 
@@ -101,6 +107,8 @@ def _joined_batches(join: Join, indices: IndexSet) -> Iterator[pa.RecordBatch]:
         for stage in stages:
             table = stage.take(wanted)
             columns |= dict(zip(table.schema.names, table.columns, strict=True))
+        for name in ("logprob_mismatch", "logprob_mismatch_max"):
+            columns[name] = pa.chunked_array([pa.nulls(len(chunk), pa.float32())])
         if entropies is not None:
             columns |= _exact_columns(columns, entropies.take(wanted))
         columns = {name: values.combine_chunks() for name, values in columns.items()}
@@ -119,7 +127,7 @@ def _exact_columns(columns: Mapping[str, pa.ChunkedArray], exact: pa.Table) -> d
 
     measured = pc.index_in(columns["index"], exact["index"].combine_chunks())
     merged = {}
-    for name in ("token_logprobs", "token_entropies"):
+    for name in ("token_logprobs", "token_entropies", "logprob_mismatch", "logprob_mismatch_max"):
         both = pa.chunked_array([*exact[name].chunks, *columns[name].chunks]).combine_chunks()
         sampled = pa.array(range(exact.num_rows, exact.num_rows + len(measured)), pa.int32())
         merged[name] = pa.chunked_array(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -184,6 +185,7 @@ def score_run(run: Path | str, config: CurateConfig | None = None, *, progress: 
         settings = rescoring_settings(config, opened.state["settings"])
         problems, shards = stored_problems(path / "problems.parquet"), stored_shards(path) or [Shard()]
         with open_job(config, settings) as job:
+            _forget_entropies(path, job, shards)
             _rescore(path, job, shards, report)
             opened.record(config, settings, opened.state["about"])
             for shard in shards:
@@ -279,6 +281,14 @@ def _rescore(run: Path, job: Job, shards: list[Shard], progress: Progress) -> No
             score_groups(stages.completions, stages.scores, job.scorer, covers, progress)
     if new is not None:
         replace_folder(new, run / "scores")
+
+
+def _forget_entropies(run: Path, job: Job, shards: list[Shard]) -> None:
+    """Make room for entropies by other weights: whoever asks for them has found the first to be wrong."""
+    for folder in (run / "entropies" / shard.name for shard in shards):
+        wanted = job.settings["entropies"] is not None
+        if wanted and stage_fingerprint(folder) not in ("", job.fingerprints["entropies"]):
+            shutil.rmtree(folder)
 
 
 def _check_complete(run: Path, job: Job, problems: ProblemList, shards: list[Shard], allow_missing: bool) -> None:

@@ -18,6 +18,7 @@ from distill.curate.index_set import IndexSet
 from distill.errors import DistillError
 from distill.files import atomic_file
 from distill.problems import ProblemSource
+from distill.problems.rows import parquet_batches
 from distill.records import Problem
 from distill.schema import PROBLEM_COLUMNS, arrow_schema
 from distill.verifiers import Judge, gold_problem
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PROBLEMS_PER_BATCH = 1000
-ROW_GROUP_BYTES = 2 * 2**20
+ROW_GROUP_BYTES = 2**19
 COVERS_KEY = b"distill_covers"
 REPORT_KEY = b"distill_decontamination"
 REJECT_COLUMNS = ("reject_reason", "reject_detail")
@@ -214,5 +215,5 @@ def _rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, An
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=PROBLEMS_PER_BATCH, columns=columns):
+        for batch in parquet_batches(file, PROBLEMS_PER_BATCH, columns):
             yield from batch.to_pylist()

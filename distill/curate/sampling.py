@@ -15,7 +15,7 @@ from distill.curate.preparation import ProblemList
 from distill.curate.stage import Stage
 from distill.curate.watch import Session
 from distill.errors import DistillError
-from distill.generate import Backend, open_backend
+from distill.generate import Backend, BoundsOptions, open_backend
 from distill.prompts import build_prompt
 from distill.records import Group, Problem, Prompt
 from distill.schema import group_to_row
@@ -111,8 +111,10 @@ class _Failures:
 
 
 def _open(config: CurateConfig) -> Backend:
-    inline = config.entropies.mode in ("auto", "inline")
-    return open_backend(config.teacher, config.sampling, config.recorded, config.seed, inline_entropies=inline)
+    entropies, sources = config.entropies, (config.teacher, config.sampling, config.recorded, config.seed)
+    inline = entropies.mode in ("auto", "inline")
+    bounds = BoundsOptions(entropies.top_k, entropies.vocabulary) if entropies.mode == "topk_bounds" else None
+    return open_backend(*sources, inline_entropies=inline, bounds=bounds)
 
 
 def _close(problems: ProblemList, stage: Stage, *, is_complete: bool) -> None:
@@ -143,4 +145,9 @@ def _check_entropies(config: CurateConfig, backend: Backend) -> None:
         raise DistillError(
             f"the backend '{config.teacher.backend}' cannot measure entropies while sampling",
             hint="--set entropies.mode=prefill measures them afterwards with local weights, 'none' goes without",
+        )
+    if config.entropies.mode == "topk_bounds" and backend.entropy_kind != "topk_bounds":
+        raise DistillError(
+            f"the backend '{config.teacher.backend}' tells no largest log-probabilities that would bound entropies",
+            hint="the backends 'server' and 'vllm' do; entropies.mode=auto is exact where the backend can be",
         )

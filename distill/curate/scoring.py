@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any
 
 from distill.advantages import group_advantages
 from distill.config import AdvantagesConfig, CurateConfig
@@ -170,7 +171,9 @@ def measure_entropies(
         for read in score_entropies(
             _groups(completions, missing), model, dtype=config.teacher.dtype, device=config.teacher.device
         ):
-            row = {"id": read.problem.id, "index": read.problem.index}
+            row: dict[str, Any] = {"id": read.problem.id, "index": read.problem.index}
+            mean, largest = (read.mismatch.mean, read.mismatch.largest) if read.mismatch else (None, None)
+            row |= {"logprob_mismatch": mean, "logprob_mismatch_max": largest}
             entropies.append({**row, "token_logprobs": read.logprobs, "token_entropies": read.entropies})
             progress("entropies", 1, len(readable))
     entropies.finish(covers)

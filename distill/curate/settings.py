@@ -123,12 +123,14 @@ def _teacher_settings(config: CurateConfig) -> dict[str, Any]:
             "teacher": _server_settings(config),
             "sampling": config.sampling.model_dump(mode="json"),
             "seed": config.seed,
+            **_bounds_settings(config),
         }
     if config.teacher.backend == "vllm":
         return {
             "teacher": _vllm_settings(config),
             "sampling": config.sampling.model_dump(mode="json"),
             "seed": config.seed,
+            **_bounds_settings(config),
         }
     return {
         "teacher": {
@@ -142,6 +144,12 @@ def _teacher_settings(config: CurateConfig) -> dict[str, Any]:
         "seed": config.seed,
         "inline_entropies": config.entropies.mode in ("auto", "inline"),
     }
+
+
+def _bounds_settings(config: CurateConfig) -> dict[str, Any]:
+    """What bounds of entropies are made of, where any are wanted."""
+    wanted = config.entropies.mode == "topk_bounds"
+    return {"bounds": config.entropies.model_dump(mode="json", include={"top_k", "vocabulary"})} if wanted else {}
 
 
 def _server_settings(config: CurateConfig) -> dict[str, Any]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 BINS = 20
 MAX_DISTINCT = 1 << 16
+MAX_WAITING = 1 << 14
+"""Numbers that are counted together; of every column as many are held."""
 LISTED_GROUPS = 5
 """How many of the best and of the worst groups are named."""
 SCALARS = (
@@ -95,7 +97,9 @@ class Stats:
     tokens: Mapping[str, Distribution | None]
     """Completion lengths: 'all', 'correct' and 'incorrect' (which has those without an answer too)."""
     entropies: Distribution | None
-    """Per token, in nats."""
+    """Per token, in nats, where they are exact."""
+    entropy_bounds: Mapping[str, Distribution | None]
+    """'lower' and 'upper', where only bounds are known."""
     entropy_kinds: Mapping[str, int]
     """Kind -> groups."""
     best: tuple[GroupSummary, ...]
@@ -118,7 +122,7 @@ class _Values:
         self.values.append(values.astype(np.float64))
         self.counts.append(np.ones(len(values), np.int64))
         self.waiting += len(values)
-        if self.waiting > 2 * MAX_DISTINCT:
+        if self.waiting > MAX_WAITING:
             self._merge()
 
     def distribution(self) -> Distribution | None:
@@ -151,7 +155,8 @@ class _Tally:
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     numbers: defaultdict[str, _Values] = field(default_factory=lambda: defaultdict(_Values))
-    entropy_codes: np.ndarray | None = None
+    entropy_codes: dict[str, np.ndarray] = field(default_factory=dict)
+    """Column -> how often each of the 65,536 patterns of a float16 stands in it."""
     groups: int = 0
     completions: int = 0
     flat_groups: int = 0
@@ -222,7 +227,10 @@ def dataset_stats(path: Path | str) -> Stats:
         reward_parts={part: tally.spread(reward_column(part)) for part in parts},
         advantages=tally.spread("advantages"),
         tokens={kind: tally.spread(f"tokens {kind}") for kind in ("all", "correct", "incorrect")},
-        entropies=_entropy_distribution(tally.entropy_codes),
+        entropies=_entropy_distribution(tally.entropy_codes.get("token_entropies")),
+        entropy_bounds={
+            side: _entropy_distribution(tally.entropy_codes.get(f"entropy_{side}")) for side in ("lower", "upper")
+        },
         entropy_kinds=counts.get("entropy_kind", {}),
         best=tuple(tally.best),
         worst=tuple(tally.worst),
@@ -262,7 +270,8 @@ def _tally_batch(tally: _Tally, batch: pa.RecordBatch, parts: Sequence[str]) -> 
     for part in parts:
         tally.add(reward_column(part), batch[reward_column(part)].flatten())
     _tally_lengths(tally, flat["num_tokens"], flat["outcomes"])
-    _tally_entropies(tally, batch["token_entropies"])
+    for name in ("token_entropies", "entropy_lower", "entropy_upper"):
+        _tally_entropies(tally, name, batch[name])
     summaries = list(_summaries(batch))
     for summary in summaries:
         tally.summarise(summary)
@@ -286,13 +295,13 @@ def _tally_lengths(tally: _Tally, num_tokens: pa.Array, outcomes: pa.Array) -> N
         tally.add(f"tokens {kind}", num_tokens.filter(mask))
 
 
-def _tally_entropies(tally: _Tally, token_entropies: pa.ListArray) -> None:
-    """Count the float16 values by their 65,536 bit patterns: exact, and as fast as the disk."""
+def _tally_entropies(tally: _Tally, name: str, values_of_tokens: pa.ListArray) -> None:
+    """Count the float16 values of a column by their bit patterns: exact, and as fast as the disk."""
     import numpy as np
 
-    values = token_entropies.flatten().flatten().to_numpy(zero_copy_only=False)
+    values = values_of_tokens.flatten().flatten().to_numpy(zero_copy_only=False)
     counts = np.bincount(values.view(np.uint16), minlength=2**16)
-    tally.entropy_codes = counts if tally.entropy_codes is None else tally.entropy_codes + counts
+    tally.entropy_codes[name] = tally.entropy_codes.get(name, 0) + counts
 
 
 def _summaries(batch: pa.RecordBatch) -> Iterator[GroupSummary]:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from distill.errors import DistillError
 from distill.files import is_held
 from distill.records import Group, GroupScores, Problem
 
-SUMMED = ("total", "finished", "sampled", "failed", "in_flight", "scored", "kept", "completions", "tokens")
+SUMMED = ("sampled", "failed", "in_flight", "scored", "kept", "completions", "tokens")
 EVENT_SECONDS = 10.0
 """Between two snapshots of a session at work."""
 
@@ -201,8 +201,16 @@ def read_status(run: Path) -> RunStatus:
     """
     if not (run / "run.json").is_file():
         raise DistillError(f"'{run}' holds no curation run", hint="expected the folder that 'distill curate' writes")
-    shards = tuple(_shard_status(run, path) for path in sorted(run.glob("events*.jsonl")))
-    return RunStatus(str(run), shards, _together([shard.snapshot for shard in shards if shard.snapshot]))
+    shards = read_shards(run)
+    known = [shard.snapshot for shard in shards if shard.snapshot]
+    if not known or (len(shards) == 1 and not shards[0].name):
+        return RunStatus(str(run), shards, known[0] if known else None)
+    return RunStatus(str(run), shards, together(shards, _number_of_problems(run, known)))
+
+
+def read_shards(run: Path) -> tuple[ShardStatus, ...]:
+    """How the shards of a run stand that have begun; one where it is not cut."""
+    return tuple(_shard_status(run, path) for path in sorted(run.glob("events*.jsonl")))
 
 
 def read_notes(run: Path) -> list[str]:
@@ -236,19 +244,44 @@ def _shard_status(run: Path, path: Path) -> ShardStatus:
     )
 
 
-def _together(snapshots: list[Snapshot]) -> Snapshot | None:
-    """The sum of several sessions; their times are those of the longest."""
-    if len(snapshots) < 2:
-        return snapshots[0] if snapshots else None
-    rewarded = [(one.reward_mean, one.scored) for one in snapshots if one.reward_mean is not None]
+def together(shards: Sequence[ShardStatus], total: int, *, since: str = "", seconds: float | None = None) -> Snapshot:
+    """All shards in one snapshot; what only a session knows comes from those that have said something since.
+
+    Args:
+        total: problems of the whole run.
+        since: when the session began that is looked at, as events say it; empty takes the last one of every shard.
+        seconds: how long it has lasted; None counts the time in which any of the shards' sessions was at work.
+    """
+    every = [shard.snapshot for shard in shards if shard.snapshot]
+    own = [(shard, shard.snapshot) for shard in shards if shard.snapshot and shard.last_event >= since]
+    rewarded = [(each.reward_mean, each.scored) for _, each in own if each.reward_mean is not None]
     weight = sum(scored for _, scored in rewarded)
-    summed = {name: sum(getattr(one, name) for one in snapshots) for name in SUMMED}
     return Snapshot(
-        **summed,
-        oldest_seconds=max(one.oldest_seconds for one in snapshots),
+        total=total,
+        finished=sum(each.finished for each in every),
+        oldest_seconds=max((each.oldest_seconds for _, each in own), default=0.0),
         reward_mean=sum(mean * scored for mean, scored in rewarded) / weight if weight else None,
-        seconds=max(one.seconds for one in snapshots),
+        seconds=_seconds_at_work(own) if seconds is None else seconds,
+        **{name: sum(getattr(each, name) for _, each in own) for name in SUMMED},
     )
+
+
+def _seconds_at_work(sessions: Sequence[tuple[ShardStatus, Snapshot]]) -> float:
+    """Seconds in which at least one of the sessions was at work: they may overlap, or follow one another."""
+    ends = [(datetime.fromisoformat(shard.last_event).timestamp(), snapshot.seconds) for shard, snapshot in sessions]
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted((end - seconds, end) for end, seconds in ends):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _number_of_problems(run: Path, known: Iterable[Snapshot]) -> int:
+    """Problems of a run that is cut: its list counts those of shards, too, that have not begun."""
+    from distill.curate.preparation import stored_problems
+
+    path = run / "problems.parquet"
+    return len(stored_problems(path).indices) if path.exists() else sum(each.total for each in known)
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

@@ -28,6 +28,8 @@ class Benchmark:
     """Every field filled."""
     verifier: VerifierConfig
     """``markers`` filled; ``kind`` None leaves it to each problem."""
+    commit: str = ""
+    """The one that rows from the Hub were read at; empty for other data."""
 
     @property
     def full_name(self) -> str:
@@ -98,6 +100,7 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
         rejected=tuple(source.rejected),
         prompt=resolve_prompt(config.prompt, source.card),
         verifier=config.verifier.model_copy(update={"markers": tuple(markers)}),
+        commit=source.card.hub.revision if source.card.hub is not None and source.path is None else "",
     )
 
 

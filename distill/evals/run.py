@@ -173,6 +173,7 @@ def _settings(
         "seed": config.seed,
         "sampling": config.sampling.model_dump(mode="json"),
         "benchmark": benchmark.full_name,
+        "commit": benchmark.commit,
         "prompt": benchmark.prompt.model_dump(mode="json"),
         "verifier": {
             **benchmark.verifier.model_dump(mode="json", exclude=set(WITHOUT_EFFECT)),

@@ -1,5 +1,5 @@
 """From prompts to completions: one file per backend, and exact entropies by a pass with local weights."""
 
-from distill.generate.base import Backend, BackendOptions, open_backend
+from distill.generate.base import Backend, BackendOptions, BoundsOptions, open_backend
 
-__all__ = ["Backend", "BackendOptions", "open_backend"]
+__all__ = ["Backend", "BackendOptions", "BoundsOptions", "open_backend"]

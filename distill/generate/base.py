@@ -18,6 +18,16 @@ OnProgress: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class BoundsOptions:
+    """That the entropies of sampled tokens are to be enclosed, see ``distill.generate.topk_bounds``."""
+
+    top_k: int
+    """Log-probabilities to ask for of every token."""
+    vocabulary: int | None = None
+    """Words that the teacher chooses from; None finds out."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackendOptions:
     """Everything a backend is made from; a registered backend takes one of these."""
 
@@ -28,6 +38,8 @@ class BackendOptions:
     """The run's seed; see ``completion_seed``."""
     inline_entropies: bool = True
     """Whether to measure exact entropies while sampling, where the backend can."""
+    bounds: BoundsOptions | None = None
+    """What entropies are enclosed by, where the backend can; None leaves it."""
 
 
 class Backend(Protocol):
@@ -72,6 +84,7 @@ def open_backend(
     seed: int,
     *,
     inline_entropies: bool = True,
+    bounds: BoundsOptions | None = None,
 ) -> Backend:
     """The backend that ``teacher.backend`` names, ready to sample.
 
@@ -79,7 +92,7 @@ def open_backend(
         DistillError: there is no such backend, or it cannot start with these options.
     """
     backend: Backend = registry.load("backends", teacher.backend)(
-        BackendOptions(teacher, sampling, recorded, seed, inline_entropies)
+        BackendOptions(teacher, sampling, recorded, seed, inline_entropies, bounds)
     )
     return backend
 

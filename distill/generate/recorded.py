@@ -1,7 +1,7 @@
 """Completions that already exist, in a file: to judge, score and train on what others have sampled.
 
 A row is joined to its problem by id or, where there is none, by the question, whose white space does
-not count. The file may be larger than memory: what is kept of a row is 16 bytes.
+not count. The file may be larger than memory: what is kept of a row is 9 bytes.
 """
 
 from __future__ import annotations

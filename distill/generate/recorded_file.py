@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from distill.errors import DistillError
-from distill.problems.rows import json_fault
+from distill.problems.rows import PARQUET_BATCH_ROWS, json_fault, parquet_batches
 
 Row: TypeAlias = dict[str, Any]
 
@@ -130,7 +130,7 @@ class ParquetRows:
 
     def rows(self) -> Iterator[tuple[int, str, Row]]:
         """Yield (row number, 'file, row n', row), both counted from 0."""
-        batches = self._file.iter_batches(batch_size=256, columns=self._kept)
+        batches = parquet_batches(self._file, PARQUET_BATCH_ROWS, self._kept)
         for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
             yield number, f"'{self._path}', row {number}", row
 

@@ -26,7 +26,7 @@ from distill.generate.server_requests import RequestWriter, request_seed
 from distill.generate.server_routing import Fleet, Pace
 from distill.generate.server_sampling import GroupSampler, Job
 from distill.generate.server_thread import LoopThread, Window
-from distill.models import load_tokenizer, tokenizer_fingerprint
+from distill.models import load_tokenizer, tokenizer_fingerprint, vocabulary_size
 from distill.records import EntropyKind, Group, Problem, Prompt
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ class Load:
 class ServerBackend:
     """Samples through HTTP requests that run in a thread of their own."""
 
-    entropy_kind: EntropyKind = "none"
-
     def __init__(self, options: BackendOptions, *, pace: Pace | None = None) -> None:
         """Look at every server; nothing is sampled yet.
 
@@ -76,7 +74,9 @@ class ServerBackend:
             if teacher.tokenizer is not None:
                 self.tokenizer = load_tokenizer(teacher.tokenizer)
             self.tokenizer_fingerprint = tokenizer_fingerprint(self.tokenizer) if self.tokenizer else ""
-            self._writer, self._reader = writer, CompletionReader(self.tokenizer)
+            vocabulary = _vocabulary(options)
+            self.entropy_kind: EntropyKind = "topk_bounds" if vocabulary else "none"
+            self._writer, self._reader = writer, CompletionReader(self.tokenizer, vocabulary)
             self._sampler = GroupSampler(writer, self._fleet, self._pace, self._note)
             on_error.pop_all()
 
@@ -163,7 +163,11 @@ class ServerBackend:
         completions = tuple(self._reader.read(choice, think_opened=prompt.opens_think) for choice in choices)
         if self._writer.is_chat(prompt):
             completions = opened_by_template(completions)
-        return Group(problem, prompt, completions, self.teacher, self.tokenizer_fingerprint, self.entropy_kind, error)
+        kind = self.entropy_kind
+        if kind != "none" and any(completion.entropy_upper is None for completion in completions):
+            kind = "none"
+            self._note("groups have no bounds of entropies where a server keeps end tokens to itself")
+        return Group(problem, prompt, completions, self.teacher, self.tokenizer_fingerprint, kind, error)
 
     def _job(self, problem: Problem, prompt: Prompt) -> Job:
         if self.tokenizer is not None and not prompt.token_ids:
@@ -183,7 +187,20 @@ class ServerBackend:
             self._options.teacher.max_retries,
             needs_lengths=self.tokenizer is None,
             raw_logprobs=sampling.temperature == 1 and sampling.top_p == 1,
+            top_k=self._options.bounds.top_k if self._options.bounds else 0,
         )
 
     def _note(self, text: str) -> None:
         self._notes[text] = None
+
+
+def _vocabulary(options: BackendOptions) -> int:
+    """How many words the teacher chooses from; 0 where no entropies are to be enclosed."""
+    if options.bounds is None:
+        return 0
+    if options.bounds.vocabulary is None and options.teacher.tokenizer is None:
+        raise DistillError(
+            "entropies are bounded by how many words the teacher chooses from, which a server does not tell",
+            hint="--set teacher.tokenizer=MODEL finds out, or entropies.vocabulary=151936 says it",
+        )
+    return options.bounds.vocabulary or vocabulary_size(options.teacher.tokenizer or "")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.generate.recorded_fields import FINISH_REASONS
 from distill.generate.server_failures import TroubleError
+from distill.generate.topk_bounds import Told, bounds_of_tokens, told_of_token
 from distill.models import end_token_ids
 from distill.records import Completion
 
@@ -33,6 +34,8 @@ class Choice:
     finish_reason: str
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] | None = None
+    largest: tuple[Told, ...] | None = None
+    """What is told of every token's distribution, parallel to ``token_ids``; None where it was not asked for."""
     num_tokens: int = -1
     """-1 where the server does not tell."""
     end_id: int | None = None
@@ -42,15 +45,18 @@ class Choice:
     model: str = ""
 
 
-def read_choices(answer: Mapping[str, Any]) -> list[Choice]:
+def read_choices(answer: Mapping[str, Any], top_k: int = 0) -> list[Choice]:
     """The choices of an answer in the order of their index, those left out that were broken off.
+
+    Args:
+        top_k: how many of every token's largest log-probabilities were asked for.
 
     Raises:
         TroubleError: the answer is not of the protocol's form.
     """
     try:
         ordered = sorted(answer["choices"], key=lambda choice: choice.get("index") or 0)
-        read = [_read_choice(choice) for choice in ordered]
+        read = [_read_choice(choice, top_k) for choice in ordered]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TroubleError(f"an answer without completions: {type(error).__name__} {error}") from None
     whole = [choice for choice in read if choice.finish_reason not in BROKEN_OFF]
@@ -80,17 +86,25 @@ def opened_by_template(completions: Sequence[Completion]) -> tuple[Completion, .
 class CompletionReader:
     """Makes completions of choices, with the tokens of the teacher's tokenizer where one is named."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None, vocabulary: int = 0) -> None:
+        """Take the tokenizer, and how many words the teacher chooses from where entropies are to be enclosed."""
+        self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._end_ids = end_token_ids(tokenizer) if tokenizer is not None else frozenset[int]()
 
     def read(self, choice: Choice, *, think_opened: bool) -> Completion:
-        """The completion that a choice stands for."""
+        """The completion that a choice stands for.
+
+        Raises:
+            DistillError: what is told of its tokens cannot be log-probabilities of one distribution.
+        """
+        bounds = bounds_of_tokens(choice.largest, self._vocabulary) if choice.largest else (None, None)
         completion = Completion(
             text=choice.text,
             token_ids=choice.token_ids,
             num_tokens=choice.num_tokens,
             logprobs=choice.logprobs,
+            entropy_lower=bounds[0],
+            entropy_upper=bounds[1],
             finish_reason=FINISH_REASONS.get(choice.finish_reason, "unknown"),
             seed=choice.seed,
             model=choice.model,
@@ -104,33 +118,37 @@ class CompletionReader:
         """Ids with the end token of a completion that stopped, and the text that these ids stand for.
 
         A server's own text may lack special tokens, which ``<think>`` is to some tokenizers. Where it gives no ids the
-        text is encoded, which need not give the ids that were sampled: such a completion has no log-probabilities.
+        text is encoded, which need not give the ids that were sampled: such a completion has no log-probabilities and
+        no bounds of entropies.
         """
-        ids, logprobs = completion.token_ids, completion.logprobs
+        ids, told = completion.token_ids, True
         if not ids:
             ids = tuple(tokenizer(completion.text, add_special_tokens=False, verbose=False)["input_ids"])
-            logprobs = None
+            told = False
         stopped = completion.finish_reason == "stop"
         ended = stopped and bool(ids) and bool(completion.token_ids) and (ids[-1] in self._end_ids or ids[-1] == end_id)
         text_ids = ids[:-1] if ended else ids
         if stopped and not ended and tokenizer.eos_token_id is not None:  # the server keeps the end token to itself
-            ids, logprobs = (*ids, tokenizer.eos_token_id), None
+            ids, told = (*ids, tokenizer.eos_token_id), False
         text = completion.text
         if completion.token_ids:
             text = str(tokenizer.decode(list(text_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-        return replace(completion, text=text, token_ids=ids, num_tokens=len(ids), logprobs=logprobs)
+        completion = replace(completion, text=text, token_ids=ids, num_tokens=len(ids))
+        return completion if told else replace(completion, logprobs=None, entropy_lower=None, entropy_upper=None)
 
 
-def _read_choice(choice: Mapping[str, Any]) -> Choice:
+def _read_choice(choice: Mapping[str, Any], top_k: int) -> Choice:
     message = choice.get("message")
     logprobs = _logprobs(choice.get("logprobs"))
     ids = tuple(map(index, choice.get("token_ids") or ()))
+    largest = _largest(choice.get("logprobs"), logprobs, top_k) if top_k else None
     named = choice.get("stop_reason")
     return Choice(
         text=_text(choice["text"] if message is None else _joined(message)),
         finish_reason=str(choice.get("finish_reason")),
         token_ids=ids,
         logprobs=logprobs if ids and logprobs is not None and len(logprobs) == len(ids) else None,
+        largest=largest if ids and largest is not None and len(largest) == len(ids) else None,
         num_tokens=len(ids) or (len(logprobs) if logprobs else -1),
         end_id=named if isinstance(named, int) else None,
     )
@@ -161,6 +179,24 @@ def _logprobs(told: Any) -> tuple[float, ...] | None:
         return None
     numbers = tuple(map(float, values))
     return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _largest(told: Any, sampled: tuple[float, ...] | None, top_k: int) -> tuple[Told, ...] | None:
+    """What either interface's form tells of every token's distribution; None where it tells nothing of one."""
+    if sampled is None:
+        return None
+    listed = told.get("top_logprobs")
+    if listed is None:
+        listed = [token.get("top_logprobs") for token in told.get("content") or ()]
+    if len(listed) != len(sampled) or not all(listed):
+        return None
+    found = []
+    for entries, own in zip(listed, sampled, strict=True):
+        by_word = isinstance(entries, dict)
+        values = list(entries.values()) if by_word else [entry["logprob"] for entry in entries]
+        distinct = not by_word or all(str(word).startswith("token_id:") for word in entries)
+        found.append(told_of_token(list(map(float, values)), own, top_k, distinct=distinct))
+    return tuple(found)
 
 
 def _with_lengths(choices: list[Choice], total: Any) -> list[Choice]:

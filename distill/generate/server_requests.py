@@ -12,7 +12,7 @@ from distill.generate.base import completion_seed
 from distill.generate.server_failures import Complaint
 from distill.records import Prompt
 
-OPTIONAL = ("seed", "logprobs", "return_token_ids", "skip_special_tokens")
+OPTIONAL = ("seed", "logprobs", "return_token_ids", "return_tokens_as_token_ids", "skip_special_tokens")
 """Sent, and left out for a server that does not know them; ``teacher.extra_body`` may set them to null."""
 RESERVED = frozenset({
     "model", "prompt", "messages", "n", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream", "stop",
@@ -60,6 +60,8 @@ class Wanted:
     """None where sampling is greedy."""
     logprobs: bool
     """Whether to ask for the sampled tokens' log-probabilities, which make answers some five times as long."""
+    top_k: int = 0
+    """How many of every token's largest log-probabilities to ask for, too."""
 
 
 class RequestWriter:
@@ -76,11 +78,12 @@ class RequestWriter:
     def write(self, wanted: Wanted, dialect: Dialect) -> tuple[str, dict[str, Any]]:
         """The path below the base address, and the body."""
         chat = self.is_chat(wanted.prompt)
-        sampled_only = True if chat else 0  # as the two interfaces spell it
+        told: Any = True if chat else wanted.top_k  # as the two interfaces spell it
         optional = {
             "seed": wanted.seed,
-            "logprobs": sampled_only if wanted.logprobs else None,
+            "logprobs": told if wanted.logprobs else None,
             "return_token_ids": True,
+            "return_tokens_as_token_ids": True if wanted.top_k else None,  # texts of two tokens may be the same
             "skip_special_tokens": False,  # some tokenizers count <think> among them
             **self._teacher.extra_body,
         }
@@ -93,6 +96,8 @@ class RequestWriter:
             "top_p": self._sampling.top_p,
             **{name: value for name, value in optional.items() if value is not None and name not in dialect.left_out},
         }
+        if wanted.top_k and chat:
+            body["top_logprobs"] = wanted.top_k
         if wanted.num_completions == 1:
             del body["n"]
         return ("/chat/completions" if chat else "/completions"), body

@@ -28,6 +28,8 @@ class Job:
     """Whether the server has to tell how many tokens a completion has; one by one, its log-probabilities tell too."""
     raw_logprobs: bool
     """Whether any server's log-probabilities are those of the raw distribution, for nothing is done to it."""
+    top_k: int = 0
+    """How many of every token's largest log-probabilities are wanted."""
 
 
 class GroupSampler:
@@ -82,23 +84,30 @@ class GroupSampler:
     async def _request(self, job: Job, indices: Sequence[int], endpoint: Endpoint) -> list[Choice]:
         """The first of the completions, as many as one request brings; none where it takes one for each."""
         max_tokens = _room(job, endpoint)
+        if job.top_k and not (job.raw_logprobs or endpoint.raw_logprobs):
+            raise DistillError(
+                f"'{endpoint.url}' may give log-probabilities after temperature and top-p: they bound no entropies",
+                hint="sample at temperature 1 and top-p 1, take a vLLM server, or set entropies.mode to none",
+            )
         while endpoint.dialect.takes_n or len(indices) == 1:
             logprobs = (
                 job.raw_logprobs or endpoint.raw_logprobs or (job.needs_lengths and not endpoint.dialect.tells_ids)
             )
-            wanted = Wanted(job.prompt, len(indices), max_tokens, job.seeds[indices[0]], logprobs)
+            wanted = Wanted(job.prompt, len(indices), max_tokens, job.seeds[indices[0]], logprobs, job.top_k)
             path, body = self._writer.write(wanted, endpoint.dialect)
             try:
                 answer = await endpoint.client.ask(path, body)
             except RefusalError as refusal:
-                max_tokens = self._give_way(refusal, body, max_tokens, endpoint)
+                max_tokens = self._give_way(job, refusal, body, max_tokens, endpoint)
                 continue
             found = self._read(job, answer, body, endpoint)
             self._fleet.succeeded(endpoint)
             return found[: len(indices)]
         return []
 
-    def _give_way(self, refusal: RefusalError, body: Mapping[str, Any], max_tokens: int, endpoint: Endpoint) -> int:
+    def _give_way(
+        self, job: Job, refusal: RefusalError, body: Mapping[str, Any], max_tokens: int, endpoint: Endpoint
+    ) -> int:
         """How many tokens to ask for next, after a refusal that something can be done about."""
         complaint = refusal.complaint
         if complaint.is_overflow:
@@ -106,6 +115,8 @@ class GroupSampler:
             if not room or room >= max_tokens:
                 raise PromptTooLongError
             return room
+        if job.top_k and "logprobs" in complaint.message:
+            raise _untold(job, endpoint, f": {refusal}")
         learnt = endpoint.dialect.learn(complaint, body)
         if not learnt:
             if isinstance(body.get("prompt"), list) and not endpoint.served and "string" in complaint.message:
@@ -119,7 +130,7 @@ class GroupSampler:
 
     def _read(self, job: Job, answer: Mapping[str, Any], body: Mapping[str, Any], endpoint: Endpoint) -> list[Choice]:
         """The completions of an answer that are of use; what it shows of the server is remembered."""
-        choices = read_choices(answer)
+        choices = read_choices(answer, job.top_k)
         counted = [choice for choice in choices if choice.num_tokens >= 0 or not job.needs_lengths]
         too_few = len(answer["choices"]) < body.get("n", 1)
         if body.get("n", 1) > 1 and (too_few or len(counted) < len(choices)):
@@ -133,6 +144,8 @@ class GroupSampler:
                 f"'{endpoint.url}' does not tell how many tokens a completion has, which rewards depend on",
                 hint="--set teacher.tokenizer=MODEL counts them",
             )
+        if job.top_k and any(choice.largest is None for choice in counted):
+            raise _untold(job, endpoint)
         endpoint.dialect.tells_ids |= any(choice.token_ids for choice in choices)
         raw = job.raw_logprobs or endpoint.raw_logprobs
         model = str(answer.get("model") or body["model"])
@@ -140,6 +153,13 @@ class GroupSampler:
             replace(choice, logprobs=choice.logprobs if raw else None, seed=body.get("seed"), model=model)
             for choice in counted
         ]
+
+
+def _untold(job: Job, endpoint: Endpoint, why: str = "") -> DistillError:
+    return DistillError(
+        f"'{endpoint.url}' does not tell the {job.top_k} largest log-probabilities of every token by its id{why}",
+        hint="lower entropies.top_k where it allows fewer; else entropies.mode=prefill with local weights, or none",
+    )
 
 
 class _Retries:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from distill.errors import DistillError
 from distill.generate.base import BackendOptions, OnProgress
 from distill.generate.server_requests import request_seed
+from distill.generate.topk_bounds import Told, bounds_of_tokens, told_of_token
 from distill.generate.vllm_engine import Engine, check_installed, start_engine
 from distill.models import end_token_ids, load_tokenizer, tokenizer_fingerprint
 from distill.records import Completion, EntropyKind, FinishReason, Group, Problem, Prompt
@@ -41,14 +42,19 @@ class _Sampled:
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    """Of every token's distribution, where entropies are to be enclosed."""
     finish_reason: str = ""
 
-    def add(self, output: CompletionOutput) -> None:
-        """Append what is new."""
+    def add(self, output: CompletionOutput, top_k: int) -> None:
+        """Append what is new; ``top_k`` log-probabilities were asked for beside that of the sampled token."""
         self.token_ids += output.token_ids
         told: Any = output.logprobs
         # beside the sampled token, which stands first, an engine may list likelier ones
         self.logprobs += [told.logprobs[start] for start in told.start_indices]
+        for start, end in zip(told.start_indices, told.end_indices, strict=True) if top_k else ():
+            words = dict(zip(told.token_ids[start:end], told.logprobs[start:end], strict=True))
+            self.told.append(told_of_token(list(words.values()), told.logprobs[start], top_k, distinct=True))
         self.finish_reason = output.finish_reason or ""
 
 
@@ -71,8 +77,6 @@ class _OpenGroup:
 class VLLMBackend:
     """Samples with vLLM; ``notes`` says what its seeds are worth on this machine."""
 
-    entropy_kind: EntropyKind = "none"
-
     def __init__(self, options: BackendOptions) -> None:
         """Load the teacher into a new engine.
 
@@ -84,6 +88,8 @@ class VLLMBackend:
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(self.teacher)
         self.tokenizer_fingerprint = tokenizer_fingerprint(self.tokenizer)
         self._options = options
+        self.entropy_kind: EntropyKind = "topk_bounds" if options.bounds else "none"
+        self._top_k = options.bounds.top_k if options.bounds else 0
         self._is_greedy = options.sampling.temperature == 0
         # greedy completions are all the same, and vLLM refuses to compute one twice
         self._num_sampled = 1 if self._is_greedy else options.sampling.num_completions
@@ -94,6 +100,8 @@ class VLLMBackend:
             self._takes_seeds = self._engine.takes_seeds
             config = self._engine.core.model_config
             self._context: int = config.max_model_len
+            named = options.bounds.vocabulary if options.bounds else None
+            self._vocabulary: int = named or config.get_vocab_size()
             self._end_ids = _end_ids(config.try_get_generation_config(), self.tokenizer)
             self.notes = self._engine_notes(config)
             on_error.pop_all()
@@ -165,7 +173,7 @@ class VLLMBackend:
             max_tokens=sampling.max_new_tokens,  # or up to the end of the context
             seed=seed,
             stop_token_ids=sorted(self._end_ids),
-            logprobs=0,  # of the sampled token alone
+            logprobs=self._top_k,  # beside that of the sampled token
             flat_logprobs=True,  # plain lists in place of a dictionary and an object for every token
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
@@ -182,7 +190,7 @@ class VLLMBackend:
             if group is None:  # given up
                 continue
             for told in output.outputs:
-                group.sampled[told.index].add(told)
+                group.sampled[told.index].add(told, self._top_k)
                 num_tokens += len(told.token_ids)
             if group.is_whole:
                 del open_groups[output.request_id]
@@ -204,10 +212,13 @@ class VLLMBackend:
         reason: FinishReason = "stop" if ended else "length"
         # special tokens stay: some tokenizers count <think> among them
         text = self.tokenizer.decode(text_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        lower, upper = bounds_of_tokens(sampled.told, self._vocabulary) if self._top_k else (None, None)
         return Completion(
             text=str(text),
             token_ids=tuple(sampled.token_ids),
             logprobs=tuple(sampled.logprobs),
+            entropy_lower=lower,
+            entropy_upper=upper,
             finish_reason=reason,
             seed=None if group.seed is None else group.seed + index,
             model=self.teacher,

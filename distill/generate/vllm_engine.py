@@ -117,6 +117,8 @@ def engine_arguments(options: BackendOptions, *, on_cpu: bool) -> dict[str, Any]
         "stream_interval": STREAM_INTERVAL,
         "use_tqdm_on_load": False,
     }
+    if options.bounds is not None:
+        arguments["max_logprobs"] = options.bounds.top_k
     if teacher.max_model_len is not None:
         arguments["max_model_len"] = teacher.max_model_len
     if teacher.gpu_memory_utilization is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.cards import HubDataset
 from distill.errors import DistillError
-from distill.problems.hub_cache import COMMIT, cache_folder, cached_commits, cached_files
+from distill.problems.hub_cache import COMMIT, cache_folder, cached_commits, cached_files, config_of
 from distill.problems.rows import Row
 from distill.registry import did_you_mean
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
 ASK_SECONDS = 30
-LOCAL_COPY = "without network read a local copy (JSON Lines or Parquet): --set source.path=FILE"
+LOCAL_COPY = "without network read a local copy (JSON Lines, Parquet, CSV): --set source.path=FILE"
 
 
 def is_commit(revision: str) -> bool:
@@ -93,7 +93,7 @@ def _dataset_rows(hub: HubDataset, split: str, streaming: bool) -> Iterator[dict
     import datasets
 
     kept = cached_files(hub, split) if is_commit(hub.revision) else []
-    if kept:
+    if kept and config_of(kept[0][1][0]) == (hub.config or "default"):
         for path in kept[0][1]:
             yield from datasets.Dataset.from_file(str(path))
         return

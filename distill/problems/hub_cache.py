@@ -16,6 +16,7 @@ from distill.errors import DistillError
 from distill.problems.rows import Row
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+WORD_BORDER = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def cached_files(hub: HubDataset, hub_split: str) -> list[tuple[str | None, list[Path]]]:
@@ -49,7 +50,7 @@ def cached_rows(hub: HubDataset, hub_split: str) -> Iterator[Row]:
     if not parts:
         raise DistillError(
             f"split '{hub_split}' of '{hub.id}' is not in the cache '{cache_folder()}'",
-            hint="datasets.load_dataset puts it there; a local copy (JSON Lines or Parquet) does as well",
+            hint="datasets.load_dataset puts it there; a local copy (JSON Lines, Parquet, CSV) does as well",
         )
     number = 0
     for part, files in parts:
@@ -66,14 +67,9 @@ def cache_folder() -> Path:
 
 
 def _split_files(dataset_id: str, config: str | None, split: str, revision: str) -> list[Path]:
-    wanted = _plain(dataset_id)
-    folders = [folder for folder in _folders(cache_folder()) if _plain(folder.name) == wanted]
     commits = [
         commit
-        for folder in folders
-        for named in _folders(folder)
-        if named.name == (config or "default")
-        for version in _folders(named)
+        for version in _folders(_config_folder(cache_folder() / _folder_name(dataset_id), config))
         for commit in _folders(version)
         if commit.name == revision or not COMMIT.fullmatch(revision)
     ]
@@ -86,13 +82,37 @@ def _split_files(dataset_id: str, config: str | None, split: str, revision: str)
     return []
 
 
+def config_of(file: Path) -> str:
+    """The configuration that a file of the cache belongs to."""
+    return file.parents[2].name
+
+
 def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
 
 
-def _plain(name: str) -> str:
-    """A dataset's name without what the library changes in it for its folder."""
-    return name.replace("/", "").replace("_", "").lower()
+def _config_folder(dataset: Path, config: str | None) -> Path:
+    """The folder of a configuration; where none is named, 'default' or else the only one there is.
+
+    That one is the data set's only one, too, wherever a card names none; of a data set without a card only the library
+    can say so.
+    """
+    found = _folders(dataset)
+    names = {folder.name for folder in found}
+    return (
+        found[0] if config is None and "default" not in names and len(found) == 1 else dataset / (config or "default")
+    )
+
+
+def _folder_name(dataset_id: str) -> str:
+    """What the library calls a dataset's folder: an underscore before every word of a name in capitals and smalls.
+
+    >>> _folder_name("walledai/XSTest"), _folder_name("TIGER-Lab/MMLU-Pro"), _folder_name("gsm8k")
+    ('walledai___xs_test', 'TIGER-Lab___mmlu-pro', 'gsm8k')
+    """
+    owner, _, name = dataset_id.rpartition("/")
+    snake = WORD_BORDER.sub("_", name).lower()
+    return f"{owner}___{snake}" if owner else snake
 
 
 def _arrow_rows(path: Path) -> Iterator[dict[str, object]]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from distill.cards import DATA_SUFFIXES
 from distill.errors import DistillError
 from distill.problems.tables import TABLE_SUFFIXES, table_rows
 from distill.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+    from pyarrow.parquet import ParquetFile
 
 Row = tuple[int, Any]
 """The row's number, counted from 1 (in JSON Lines and tables the line that it begins on), and what stands there."""
@@ -114,16 +118,26 @@ def json_fault(error: ValueError | RecursionError) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
+def parquet_batches(file: ParquetFile, rows: int, columns: Sequence[str] | None = None) -> Iterator[RecordBatch]:
+    """A Parquet file in batches of at most so many rows, with one row group in memory.
+
+    Read in one go, a file keeps the bytes of all the row groups that it has passed.
+    """
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=rows, row_groups=[number], columns=columns)
+
+
 def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=PARQUET_BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        with pq.ParquetFile(path) as file:
+            for batch in parquet_batches(file, PARQUET_BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise DistillError(

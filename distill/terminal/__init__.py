@@ -6,6 +6,7 @@ from distill.terminal.evaluation import show_comparison, show_evaluated
 from distill.terminal.listing import show_cards, show_checks, show_registry
 from distill.terminal.progress import show_progress
 from distill.terminal.runs import show_curated, show_plan, show_shard, show_status, show_trained, snapshot_line
+from distill.terminal.training import show_merged
 from distill.terminal.verdict import show_explanation
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "show_explanation",
     "show_group",
     "show_groups",
+    "show_merged",
     "show_plan",
     "show_progress",
     "show_registry",

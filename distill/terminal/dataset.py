@@ -97,6 +97,8 @@ def _distributions(stats: Stats) -> Table:
         "  correct": stats.tokens["correct"],
         "  incorrect": stats.tokens["incorrect"],
         "entropy (nats)": stats.entropies,
+        "  at least": stats.entropy_bounds["lower"],
+        "  at most": stats.entropy_bounds["upper"],
     }
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("distribution", style="bold", min_width=14)

@@ -37,6 +37,9 @@ def show_evaluated(reports: Sequence[Report], folder: Path, *, as_json: bool = F
             stderr().print(
                 f"[yellow]left out[/] {escape(report.name)} row {rejected.row} {escape(rejected.id)}: {rejected.reason}"
             )
+        for problem_id, reason in list(report.unverifiable.items())[:5]:
+            gold = f"the gold of {escape(problem_id)} cannot be verified: {escape(reason)}"
+            stderr().print(f"[yellow]unverified[/] {escape(report.name)} {gold}")
     return stderr().print(f"reports: {folder}", markup=False)
 
 
@@ -53,6 +56,7 @@ def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
         ("no answer", [percent(report.no_answer_rate) for report in reports]),
         ("truncated", [percent(report.truncation_rate) for report in reports]),
         ("unverified", [str(report.unverified) if report.unverified else "" for report in reports]),
+        ("golds unread", [str(len(report.unverifiable)) if report.unverifiable else "" for report in reports]),
         ("tokens, correct", [number(report.mean_tokens.correct) for report in reports]),
         ("tokens, incorrect", [number(report.mean_tokens.incorrect) for report in reports]),
         ("verbosity ratio", [number(report.verbosity_ratio, 2) for report in reports]),

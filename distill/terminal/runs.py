@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from distill.terminal.consoles import print_json, printable, stderr, stdout
 from distill.terminal.evaluation import number, percent
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distill.curate.decontaminate import DecontaminationReport
+    from distill.curate.entropy_summary import EntropySummary
     from distill.curate.pipeline import CurateResult, ShardResult
     from distill.curate.plan import RunPlan
     from distill.curate.watch import RunStatus, ShardStatus, Snapshot
@@ -35,7 +40,8 @@ def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
     table.add_row("problems", f"{plan.problems:,}")
     for reason, count in plan.rejected.items():
         table.add_row("", f"[yellow]{count:,} left out: {escape(reason)}[/]")
-    _add_benchmarks(table, plan)
+    for name, said in _comparison(plan.decontamination):
+        table.add_row(name, said)
     _add_tokens(table, plan)
     console = stdout()
     console.print(table)
@@ -60,18 +66,15 @@ def _engine(plan: RunPlan) -> str:
     return f"[red]{escape(plan.engine.detail)}[/]; {escape(plan.engine.hint)}"
 
 
-def _add_benchmarks(table: Table, plan: RunPlan) -> None:
-    """What the problems were compared with, and what they were not."""
-    if plan.decontamination is None:
+def _comparison(report: DecontaminationReport | None) -> Iterator[tuple[str, str]]:
+    """What the problems were compared with, and what they were not: a name and what stands behind it."""
+    if report is None:
         return
-    checked = ", ".join(f"{checked.name} ({checked.problems:,})" for checked in plan.decontamination.benchmarks)
-    table.add_row("compared with", escape(checked) or "no benchmark")
-    if plan.decontamination.unchecked:
-        names = escape(", ".join(plan.decontamination.unchecked))
-        table.add_row("[yellow]unchecked[/]", f"[yellow]{names}[/]")
-        table.add_row(
-            "", "[dim]not here: decontaminate.paths names local copies, decontaminate.fetch=true downloads[/]"
-        )
+    checked = ", ".join(f"{checked.name} ({checked.problems:,})" for checked in report.benchmarks)
+    yield "compared with", escape(checked) or "no benchmark"
+    if report.unchecked:
+        yield "[yellow]unchecked[/]", f"[yellow]{escape(', '.join(report.unchecked))}[/]"
+        yield "", "[dim]not here: decontaminate.paths names local copies, decontaminate.fetch=true downloads[/]"
 
 
 def _add_tokens(table: Table, plan: RunPlan) -> None:
@@ -189,6 +192,9 @@ def show_curated(result: CurateResult, *, as_json: bool = False) -> None:
     listed = escape(str(result.run / "problems.parquet"))
     for reason, count in result.rejected.items():
         console.print(f"  [yellow]{count:,} left out before sampling: {escape(reason)}[/]  [dim]{listed}[/]")
+    for name, said in _comparison(result.decontamination):
+        console.print(f"  {name} {said}")
+    _print_entropies(console, result.entropies)
     if result.unsampled:
         console.print(f"  [yellow]{result.unsampled:,} problems have no group yet[/]; the same command asks again")
     unverified = stats.outcomes["unverified"]
@@ -204,6 +210,19 @@ def show_curated(result: CurateResult, *, as_json: bool = False) -> None:
         )
     console.print(f"[dim]look at it: distill inspect {escape(str(result.run))}[/]")
     return stdout().print(str(result.dataset), soft_wrap=True, markup=False)
+
+
+def _print_entropies(console: Console, entropies: EntropySummary) -> None:
+    """What there is to know of a dataset's entropies before anybody learns from them."""
+    if entropies.is_mixed:
+        kinds = ", ".join(f"{count:,} groups {kind}" for kind, count in entropies.kinds.items())
+        console.print(f"  [yellow]entropies differ in kind: {escape(kinds)}[/]")
+    if entropies.mismatched:
+        console.print(
+            f"  [yellow]{entropies.mismatched:,} of {entropies.compared:,} groups were sampled with other "
+            f"log-probabilities than the weights give that measured entropies[/] (mean {entropies.mismatch_mean:.2f} "
+            "nats apart): other weights, another chat template, or changed by temperature or top-p"
+        )
 
 
 def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
