@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.config import CurateConfig, EvalConfig, TrainConfig
+from distill.curate.filters import load_filters
 from distill.recipe import load_config
 from distill.records import Completion, Problem
 from distill.registry import load
@@ -74,6 +75,15 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
     load_config(CurateConfig, "curate", recipe=path)
     load_config(TrainConfig, "train", recipe=path)
     load_config(EvalConfig, "eval", recipe=path)
+
+
+@pytest.mark.parametrize("page", ["curate.md"])
+def test_every_recipe_of_a_page_loads_and_its_filters_pass_their_examples(page: str, tmp_path: Path) -> None:
+    recipes = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / page).read_text("utf-8"), re.DOTALL)
+    assert recipes
+    for text in recipes:
+        (tmp_path / "recipe.yaml").write_text(text, "utf-8")
+        load_filters(load_config(CurateConfig, "curate", recipe=tmp_path / "recipe.yaml").filters)
 
 
 def test_the_worked_example_of_a_verifier_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

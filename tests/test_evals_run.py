@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from distill.cards import load_card
 from distill.config import EvalConfig, PromptConfig, SamplingConfig, SourceConfig, VerifierConfig
 from distill.errors import DistillError
 from distill.evals import run
@@ -17,6 +19,7 @@ from distill.evals.report import Report, read_report
 from distill.evals.run import evaluate
 from distill.generate import BackendOptions
 from distill.records import Completion, Group, Outcome, Problem, Prompt
+from distill.terminal.evaluation import show_evaluated
 from tests.tiny import save_tiny
 
 Progress = Callable[[str, int, int | None], None]
@@ -358,3 +361,32 @@ def test_the_cards_for_safety_are_judged_by_what_the_completion_does(tmp_path: P
     assert [problem.outcomes for problem in report.problems] == [(Outcome.CORRECT,), (Outcome.INCORRECT,)]
     [report] = evaluate(answering_config(Path("advbench"), source=source))
     assert [problem.outcomes for problem in report.problems] == [(Outcome.INCORRECT,), (Outcome.INCORRECT,)]
+
+
+def test_rows_of_the_hub_are_recorded_with_their_commit(
+    sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = load_card("gsm8k").hub
+    assert hub is not None
+    kept = tmp_path / "cache" / "openai___gsm8k" / "main" / "0.0.0" / hub.revision
+    kept.mkdir(parents=True)
+    table = pa.table({"question": ["What is 1 + 1?"], "answer": ["#### 2"]})
+    with pa.OSFile(str(kept / "gsm8k-test.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    [report] = evaluate(answering_config(Path("gsm8k")))
+    assert report.settings["commit"] == hub.revision
+    [own] = evaluate(answering_config(sums))
+    assert own.settings["commit"] == ""
+
+
+def test_golds_that_cannot_be_verified_are_named_to_the_person(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "golds.jsonl"
+    rows = [{"id": "a", "question": "1 + 1?", "answer": "2"}, {"id": "b", "question": "?", "answer": "\\frac{1}{"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    show_evaluated(evaluate(answering_config(path)), tmp_path)
+    shown = capfd.readouterr()
+    assert "golds unread" in shown.out
+    assert "the gold of b cannot be verified: gold_unparsed" in shown.err

@@ -324,3 +324,16 @@ def test_a_model_that_looks_at_distances_in_the_row_trains_in_rows_and_says_so(t
     report = train_student(config, tmp_path / "out")
     assert "reads every completion with a prompt of its own: its attention is" in caplog.text
     assert report.epochs[-1]["loss"] < report.epochs[0]["loss"]
+
+
+@pytest.mark.parametrize(("packing", "budget"), [("groups", 10**6), ("rows", 10**6), ("groups", 1)])
+def test_a_line_says_how_much_was_read_and_how_much_of_it_was_shared(tmp_path, packing, budget):
+    config = tiny_config(tmp_path, method="advdistill", packing=packing, tokens_per_micro_batch=budget)
+    trainer = make_trainer(config)
+    groups = [trainer.data.tokens(group)[0] for group in trainer.plan.groups_of(0)]
+    once = sum(len(group.prompt_ids) + sum(map(len, group.completion_ids)) for group in groups)
+    in_rows = once + sum(len(group.prompt_ids) * (len(group.completion_ids) - 1) for group in groups)
+    line = trainer.take_step()
+    read = line["tokens"] * line["tokens_read_per_second"] / line["tokens_per_second"]
+    assert read == pytest.approx(once if (packing, budget) == ("groups", 10**6) else in_rows)
+    assert line["sharing"] == pytest.approx(in_rows / read)

@@ -175,6 +175,15 @@ def pack_groups(groups: Sequence[GroupTokens]) -> PackedBatch:
     )
 
 
+def num_tokens_in_rows(groups: Sequence[GroupTokens]) -> int:
+    """Tokens of all completions, each with a prompt of its own.
+
+    >>> num_tokens_in_rows([GroupTokens((5, 6), ((7, 8, 9), (3,)))])
+    8
+    """
+    return sum(len(group.prompt_ids) + len(ids) for group in groups for ids in group.completion_ids)
+
+
 def _spans(groups: Sequence[GroupTokens]) -> tuple[GroupSpan, ...]:
     """Where each group stands when all stand one behind the other."""
     spans: list[GroupSpan] = []

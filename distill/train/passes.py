@@ -52,7 +52,7 @@ class Passes:
         """
         import torch
 
-        batches = (group_batches if self.is_packed else row_batches)(groups, self._token_budget)
+        batches = self._batches(groups)
         shares = Ranks.shares([_num_tokens(batch) for batch in batches], self.ranks.size)
         own = shares[self.ranks.rank]
         most = max(map(len, shares))
@@ -63,6 +63,13 @@ class Passes:
             batch = pack_groups(part.groups) if self.is_packed else pack_rows(part.groups, self.student.pad_id)
             batch = batch.to(self.student.device, non_blocking=True)
             yield Pass(part.completions, batch, counts=place < len(own))
+
+    def num_tokens(self, groups: Sequence[GroupTokens]) -> int:
+        """Tokens that all processes read of a step, padding not counted."""
+        return sum(map(_num_tokens, self._batches(groups)))
+
+    def _batches(self, groups: Sequence[GroupTokens]) -> list[MicroBatch]:
+        return (group_batches if self.is_packed else row_batches)(groups, self._token_budget)
 
     def within_memory(
         self, groups: Sequence[GroupTokens], optimizer: torch.optim.Optimizer, work: Callable[[], FoundT]

@@ -16,7 +16,7 @@ from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.packing.backward import backpropagate
 from distill.packing.head import token_statistics
-from distill.packing.layout import GroupTokens
+from distill.packing.layout import GroupTokens, num_tokens_in_rows
 from distill.train.checkpoint import Progress
 from distill.train.data import TrainData
 from distill.train.losses.base import Method
@@ -89,6 +89,9 @@ class Trainer:
     def take_step(self) -> dict[str, Any]:
         """Take the next optimizer step and say what happened, as a line for the metrics file.
 
+        ``tokens_per_second`` counts supervised tokens, ``tokens_read_per_second`` all that passed through the model;
+        ``sharing`` is how many times as many these were if every completion had a prompt of its own.
+
         A step whose loss or gradient is not finite changes no weight; it is logged and counted.
 
         Raises:
@@ -106,6 +109,7 @@ class Trainer:
                 group["lr"] = rate
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        num_read, in_rows = self.passes.num_tokens(step.groups), num_tokens_in_rows(step.groups)
         cpu_seconds, wall_seconds = time.process_time() - cpu_start, time.perf_counter() - wall_start
         self.progress = Progress(
             step=done.step + 1,
@@ -124,6 +128,8 @@ class Trainer:
             "tokens": step.num_tokens,
             **({} if step.mask is None else {"masked_tokens": step.mask.num_masked}),
             "tokens_per_second": step.num_tokens / wall_seconds,
+            "tokens_read_per_second": num_read / wall_seconds,
+            "sharing": in_rows / num_read,
             "peak_memory_bytes": self.peak_memory(),
             "cpu_seconds": self.progress.cpu_seconds,
             **({} if is_finite else {"skipped": True}),
