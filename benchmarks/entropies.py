@@ -195,9 +195,7 @@ def main() -> None:
         speed, share = found["plain"]["seconds"] / cost["seconds"], cost["memory"] / found["plain"]["memory"]
         print(f"{way:8}{cost['seconds']:8.1f}{speed:7.1f}x{cost['memory']:11.0f}{share:10.2f}", end="")
         print(f"{cost['process']:12.0f}{error:13.1e}")
-    print(
-        f"mean entropy {sum(map(sum, exact)) / sum(map(len, exact)):.1f} nats; wanted: 3x as fast, 0.2 of the memory"
-    )
+    print(f"mean entropy {sum(map(sum, exact)) / sum(map(len, exact)):.1f} nats; wanted: 3x as fast, 0.2 of the memory")
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ with atheris.instrument_imports(include=["distill.verifiers", "distill.text_metr
     from distill.records import FinishReason, Outcome, Verdict
     from distill.registry import REGISTRY
     from distill.verifiers import judge
-    from distill.verifiers.engine import Engine, EngineReply
-    from distill.verifiers.extract import answer_region
+    from distill.verifiers.reading.extract import answer_region
     from distill.verifiers.setting import Setting
+    from distill.verifiers.workers.engine import Engine, EngineReply
 
 SECONDS_PER_CHARACTER = 20e-6  # instrumented code takes some ten times as long: 100,000 characters in 0.1 s without
 SECONDS_AT_LEAST = 0.05

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from distill.verifiers.engine import TASK, Engine
-from distill.verifiers.pool import Pool
+from distill.verifiers.workers.engine import TASK, Engine
+from distill.verifiers.workers.pool import Pool
 
 BOMBS = (
     "9^{9^{9^{9}}}", r"2^{2^{33}}", "99999999!", r"\sqrt[3]{10^{3000000}+1}", r"\binom{10^9}{10^8}",

@@ -43,13 +43,13 @@ from rich.table import Table
 
 from distill.records import Completion, Group, Problem, Prompt, Verdict
 from distill.verifiers import Judge
-from distill.verifiers.boxes import complete_boxes
-from distill.verifiers.engine import Engine
-from distill.verifiers.gold import Gold, read_gold
-from distill.verifiers.layers import compare
 from distill.verifiers.limits import Limits
-from distill.verifiers.pool import NoWorkerError, Pool
+from distill.verifiers.maths.gold import Gold, read_gold
+from distill.verifiers.maths.layers import compare
+from distill.verifiers.reading.boxes import complete_boxes
 from distill.verifiers.setting import Setting
+from distill.verifiers.workers.engine import Engine
+from distill.verifiers.workers.pool import NoWorkerError, Pool
 
 BLOCK = 250
 ROUNDS = 10  # of all texts in each process, so that what starts and ends it does not count

@@ -20,6 +20,7 @@ _PUBLIC = {  # name -> module, or module:attribute where the attribute is called
     "evaluate": "distill.evals.run",
     "inspect_dataset": "distill.curate.stats:dataset_stats",
     "load_groups": "distill.curate.dataset",
+    "merge_adapter": "distill.train.merging",
     "score_run": "distill.curate.pipeline",
     "train_student": "distill.train.loop",
     "verify": "distill.verifiers",

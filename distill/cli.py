@@ -46,6 +46,7 @@ for command in (
     curation.score,
     looking.inspect,
     training.train,
+    training.merge,
     evaluation.evaluate,
     evaluation.compare,
     evaluation.verify,

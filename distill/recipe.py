@@ -1,6 +1,7 @@
 """Recipes and ``--set`` become one validated config, and errors name the field, its place and the nearest right name.
 
-Precedence: the defaults of distill.config, then the recipe's section, then ``--set``, then first-class flags.
+Precedence: the defaults of distill.config, then the recipe's section, then ``--set``, then first-class flags. A recipe
+may begin with another one, ``base: slowed``, and say only where it differs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from distill.config.base import Config
 from distill.errors import DistillError
 from distill.registry import did_you_mean
 
 SECTIONS = ("curate", "train", "eval")
+BASE = "base"
+"""Beside the sections: the recipe that goes before this one, shipped or beside it."""
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
@@ -68,13 +72,35 @@ def find_recipe(path: Path) -> Path:
     return path
 
 
-def read_recipe(path: Path, section: str) -> dict[str, Any]:
-    """One command's section of a recipe file; empty when the recipe does not name it.
+def read_recipe(path: Path, section: str) -> list[tuple[str, dict[str, Any]]]:
+    """One command's section of a recipe file, behind that of the recipe it begins with; each with its file's name.
+
+    A file that does not name the section is left out.
 
     Raises:
-        DistillError: the file cannot be read, is no YAML mapping or has an unknown section.
+        DistillError: a file cannot be read, is no YAML mapping or has an unknown section, or recipes begin with
+            each other.
     """
-    path = find_recipe(path)
+    layers: list[tuple[str, dict[str, Any]]] = []
+    read: list[Path] = []
+    following: Path | None = path
+    while following is not None:
+        found = find_recipe(following)
+        if found in read:
+            raise DistillError(f"recipe '{found}' begins with itself", hint="remove its 'base', or that of the other")
+        read.append(found)
+        content = _content(found)
+        values = content.get(section) or {}
+        if not isinstance(values, dict):
+            raise DistillError(f"{found}: section '{section}' is no mapping", hint="expected lines such as 'seed: 1'")
+        if values:
+            layers.insert(0, (str(found), values))
+        following = _base_of(found, content)
+    return layers
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A recipe file's sections."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -83,12 +109,20 @@ def read_recipe(path: Path, section: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DistillError(f"recipe '{path}' is no mapping", hint=f"its sections are {', '.join(SECTIONS)}")
     for name in content:
-        if name not in SECTIONS:
+        if name not in (*SECTIONS, BASE):
             raise DistillError(f"{path}: no section '{name}'", hint=did_you_mean(str(name), list(SECTIONS)))
-    values = content.get(section) or {}
-    if not isinstance(values, dict):
-        raise DistillError(f"{path}: section '{section}' is no mapping", hint="expected lines such as 'seed: 1'")
-    return values
+    return content
+
+
+def _base_of(path: Path, content: Mapping[str, Any]) -> Path | None:
+    """The recipe that this one begins with: a shipped one's name, or a path seen from its folder."""
+    base = content.get(BASE)
+    if base is None:
+        return None
+    beside = path.parent / str(base)
+    return next(
+        (found for found in (beside, beside.with_name(f"{beside.name}.yaml")) if found.is_file()), Path(str(base))
+    )
 
 
 def parse_set(text: str) -> dict[str, Any]:
@@ -165,12 +199,12 @@ def load_config(
     Raises:
         DistillError: an unknown field, a value out of bounds, an unreadable recipe.
     """
-    layers = [(str(recipe), read_recipe(recipe, section))] if recipe else []
+    layers = read_recipe(recipe, section) if recipe else []
     layers += [(f"--set {text}", parse_set(text)) for text in sets]
     layers.append(("options", _without_none(flags or {})))
     values = config_class().model_dump()
     for _, layer in layers:
-        values = merge(values, layer)
+        values = merge(values, _widened(config_class, layer))
     try:
         return config_class.model_validate(values)
     except ValidationError as error:
@@ -195,6 +229,18 @@ def _with_nulls(values: Any, defaults: Any) -> Any:
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     nested = {key: _without_none(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     return {key: value for key, value in nested.items() if value is not None and value != {}}
+
+
+def _widened(model: type[BaseModel], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer with every number that is short for a section written out, so that it merges with other fields of it."""
+    return {name: _widened_field(_section_at(model, name), value) for name, value in layer.items()}
+
+
+def _widened_field(section: type[Config] | None, value: Any) -> Any:
+    if section is None:
+        return value
+    value = section.widened(value)
+    return _widened(section, value) if isinstance(value, Mapping) else value
 
 
 def _explain(
@@ -228,11 +274,14 @@ def _holds(values: Any, path: Sequence[str]) -> bool:
 
 def _fields_at(config_class: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Names of the fields of the model that a path leads to."""
-    model: Any = config_class
+    model: type[BaseModel] | None = config_class
     for name in path:
-        annotation = model.model_fields[name].annotation if name in getattr(model, "model_fields", {}) else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+        model = _section_at(model, name) if model is not None else None
+    return list(model.model_fields) if model is not None else []
+
+
+def _section_at(model: type[BaseModel], name: str) -> type[Config] | None:
+    """The section that stands in a field; None for any other field."""
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((found for found in candidates if isinstance(found, type) and issubclass(found, Config)), None)

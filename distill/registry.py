@@ -15,15 +15,15 @@ from distill.errors import DistillError
 
 REGISTRY: dict[str, dict[str, str]] = {
     "verifiers": {
-        "math": "distill.verifiers.math:verify_math",
-        "number": "distill.verifiers.number:verify_number",
-        "choice": "distill.verifiers.choice:verify_choice",
-        "text": "distill.verifiers.text:verify_text",
-        "refusal": "distill.verifiers.refusal:verify_refusal",
-        "code": "distill.verifiers.code:verify_code",
-        "bb-sub": "distill.verifiers.bb_sub:verify_bb_sub",
-        "reasoning-gym": "distill.verifiers.reasoning_gym:verify_reasoning_gym",
-        "format": "distill.verifiers.format:verify_format",
+        "math": "distill.verifiers.maths.math:verify_math",
+        "number": "distill.verifiers.maths.number:verify_number",
+        "choice": "distill.verifiers.kinds.choice:verify_choice",
+        "text": "distill.verifiers.kinds.text:verify_text",
+        "refusal": "distill.verifiers.kinds.refusal:verify_refusal",
+        "code": "distill.verifiers.code.code:verify_code",
+        "bb-sub": "distill.verifiers.kinds.bb_sub:verify_bb_sub",
+        "reasoning-gym": "distill.verifiers.kinds.reasoning_gym:verify_reasoning_gym",
+        "format": "distill.verifiers.kinds.format:verify_format",
     },
     "rewards": {
         "cosine": "distill.curate.rewards_parts:cosine_reward",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distill.verifiers.boxes import complete_boxes
+from distill.verifiers.reading.boxes import complete_boxes
 
 MAX_PHRASE_WORDS = 10
 MIN_REPEATS = 3

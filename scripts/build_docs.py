@@ -32,8 +32,9 @@ def config_page() -> str:
     lines = [
         "# Every field of a recipe",
         "",
-        "A recipe is a YAML file with the sections `curate`, `train` and `eval`. `--set a.b=c` sets one field of the",
-        "command's own section, and `--print-config` prints the resolved recipe.",
+        "A recipe is a YAML file with the sections `curate`, `train` and `eval`; `base: NAME` beside them begins with",
+        "another recipe and changes what it says. `--set a.b=c` sets one field of the command's own section, and",
+        "`--print-config` prints the resolved recipe.",
     ]
     for section, model in (("curate", CurateConfig), ("train", TrainConfig), ("eval", EvalConfig)):
         lines += ["", f"## `{section}`", "", "| field | type | default | what |", "| --- | --- | --- | --- |"]

@@ -19,6 +19,7 @@ STABLE = {
     "evaluate",
     "inspect_dataset",
     "load_groups",
+    "merge_adapter",
     "score_run",
     "train_student",
     "verify",

@@ -113,6 +113,31 @@ def test_a_section_that_is_off_by_default_can_be_switched_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("recipe", "sets", "percent", "scope"),
+    [
+        ("50", ["low_entropy_mask.scope=rationale"], 50, "rationale"),
+        ("{percent: 50, scope: rationale}", ["low_entropy_mask=30"], 30, "rationale"),
+        ("50", ["low_entropy_mask=null", "low_entropy_mask.scope=rationale"], 20, "rationale"),
+        ("{scope: rationale}", ["low_entropy_mask=0", "low_entropy_mask.percent=10"], 10, "rationale"),
+    ],
+)
+def test_a_number_in_a_sections_place_is_one_of_its_fields(
+    tmp_path: Path, recipe: str, sets: list[str], percent: float, scope: str
+) -> None:
+    path = write(tmp_path, f"train: {{low_entropy_mask: {recipe}}}\n")
+    mask = load_config(TrainConfig, "train", recipe=path, sets=sets).low_entropy_mask
+    assert mask is not None
+    assert (mask.percent, mask.scope) == (percent, scope)
+
+
+def test_slow_tuning_as_a_number_keeps_its_tau_beside_another_field(tmp_path: Path) -> None:
+    path = write(tmp_path, "train: {slow_tuning: 3}\n")
+    projection = load_config(TrainConfig, "train", recipe=path, sets=["slow_tuning.scope=global"]).slow_tuning
+    assert projection is not None
+    assert (projection.tau, projection.scope) == (3, "global")
+
+
+@pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
         (

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DistillError
-from distill.verifiers import verdict_cache
-from distill.verifiers.verdict_cache import VerdictCache, content_key
-from distill.verifiers.verdict_store import Said, VerdictStore
+from distill.verifiers.workers import verdict_cache
+from distill.verifiers.workers.verdict_cache import VerdictCache, content_key
+from distill.verifiers.workers.verdict_store import Said, VerdictStore
 
 EQUAL: Said = (True, "engine")
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -171,8 +171,8 @@ def test_a_forked_process_opens_the_file_for_itself(path: Path) -> None:
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from distill.verifiers.verdict_cache import VerdictCache\n"
-        "from distill.verifiers.verdict_store import VerdictStore\n"
+        "from distill.verifiers.workers.verdict_cache import VerdictCache\n"
+        "from distill.verifiers.workers.verdict_store import VerdictStore\n"
         f"cache = VerdictCache(VerdictStore(Path({str(path)!r})))\n"
         "cache.get(b'parent', lambda: (True, 'engine'))\n"
         "cache._lock.acquire(), cache._store._lock.acquire()  # as when another thread is just using them\n"

@@ -8,7 +8,7 @@ import pytest
 
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
-from distill.verifiers.choice import verify_choice
+from distill.verifiers.kinds.choice import verify_choice
 from distill.verifiers.setting import Setting
 
 CITIES = ("Rome", "Paris", "Bern", "St. Gallen")

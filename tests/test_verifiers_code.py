@@ -9,16 +9,22 @@ import pytest
 
 from distill.errors import DistillError
 from distill.records import Completion, Group, Outcome, Problem, Prompt, Verdict
-from distill.verifiers import Judge, code, gold_problem, sandbox
-from distill.verifiers.code import find_program, verify_code
-from distill.verifiers.code_tests import TestsUnreadError, read_tests
-from distill.verifiers.code_values import same_output, same_value
+from distill.verifiers import Judge, gold_problem
+from distill.verifiers.code import code, sandbox
+from distill.verifiers.code.code import find_program, verify_code
+from distill.verifiers.code.code_tests import TestsUnreadError, read_tests
+from distill.verifiers.code.code_values import same_output, same_value
+from distill.verifiers.code.sandbox import Isolation, isolation
 from distill.verifiers.limits import Limits
-from distill.verifiers.sandbox import Isolation, isolation
 from distill.verifiers.setting import Setting
 
 SMALL = Limits(timeout_seconds=1.0, memory_mb=256, allow_code=True)
 needs_isolation = pytest.mark.skipif(not isolation().available, reason=f"no isolation here: {isolation().reason}")
+
+
+def test_where_isolation_is_missing_the_system_lacks_it_and_our_child_runs() -> None:
+    assert isolation().available or isolation().reason != "worker_died"
+
 
 ADD = {"function": "add", "cases": [{"args": [1, 2], "returns": 3}, {"args": [2, 2], "returns": 4}]}
 SUM = {"cases": [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "5 5\n", "stdout": "10\n"}]}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.verifiers import verify
-from distill.verifiers.degenerate import MIN_CHARACTERS, MIN_ROUNDS, ends_in_loop
-from distill.verifiers.extract import answer_region
-from distill.verifiers.number import verify_number
+from distill.verifiers.maths.number import verify_number
+from distill.verifiers.reading.degenerate import MIN_CHARACTERS, MIN_ROUNDS, ends_in_loop
+from distill.verifiers.reading.extract import answer_region
 from distill.verifiers.setting import Setting
 
 

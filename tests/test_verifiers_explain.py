@@ -12,7 +12,7 @@ from distill.errors import DistillError
 from distill.registry import REGISTRY
 from distill.verifiers import verify
 from distill.verifiers.explain import explain, meaning
-from distill.verifiers.layers import LAYERS
+from distill.verifiers.maths.layers import LAYERS
 from distill.verifiers.rules import Ruled
 from distill.verifiers.setting import Setting
 

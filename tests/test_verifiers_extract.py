@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.verifiers.boxes import complete_boxes, last_run
-from distill.verifiers.choice import verify_choice
-from distill.verifiers.extract import MAX_REGION_CHARACTERS, answer_region
-from distill.verifiers.gold import read_gold
-from distill.verifiers.math import find_statement
-from distill.verifiers.number import verify_number
+from distill.verifiers.kinds.choice import verify_choice
+from distill.verifiers.kinds.text import verify_text
+from distill.verifiers.maths.gold import read_gold
+from distill.verifiers.maths.math import find_statement
+from distill.verifiers.maths.number import verify_number
+from distill.verifiers.reading.boxes import complete_boxes, last_run
+from distill.verifiers.reading.extract import MAX_REGION_CHARACTERS, answer_region
+from distill.verifiers.reading.statements import json_answer
 from distill.verifiers.setting import Setting
-from distill.verifiers.statements import json_answer
-from distill.verifiers.text import verify_text
 
 
 @pytest.mark.parametrize(

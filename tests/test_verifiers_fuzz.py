@@ -18,14 +18,14 @@ from distill import text_metrics
 from distill.records import FinishReason, Outcome, Problem, Verdict
 from distill.registry import REGISTRY
 from distill.verifiers import gold_problem
-from distill.verifiers.boxes import complete_boxes
-from distill.verifiers.engine import Engine, EngineReply
-from distill.verifiers.extract import OWN_PROBLEM, TEMPLATE_TOKEN, answer_region
 from distill.verifiers.judge import verify_with
-from distill.verifiers.latex import canonical
-from distill.verifiers.numbers import read_number
-from distill.verifiers.quantities import read_quantity
+from distill.verifiers.maths.latex import canonical
+from distill.verifiers.maths.numbers import read_number
+from distill.verifiers.maths.quantities import read_quantity
+from distill.verifiers.reading.boxes import complete_boxes
+from distill.verifiers.reading.extract import OWN_PROBLEM, TEMPLATE_TOKEN, answer_region
 from distill.verifiers.setting import Setting
+from distill.verifiers.workers.engine import Engine, EngineReply
 
 KINDS = tuple(kind for kind in REGISTRY["verifiers"] if kind != "code")
 ABOUT_THINKING = {"format"}

@@ -21,13 +21,13 @@ from distill.errors import DistillError
 from distill.records import Completion, Outcome, Problem
 from distill.registry import REGISTRY
 from distill.verifiers import Judge, gold_problem, verify
-from distill.verifiers.engine import Engine
-from distill.verifiers.extract import answer_region
 from distill.verifiers.judge import verify_with
 from distill.verifiers.limits import Limits
-from distill.verifiers.rendering import engine_pair
+from distill.verifiers.maths.rendering import engine_pair
+from distill.verifiers.reading.extract import answer_region
+from distill.verifiers.reading.statements import math_statement
 from distill.verifiers.setting import Setting
-from distill.verifiers.statements import math_statement
+from distill.verifiers.workers.engine import Engine
 from tests import hostile
 from tests.hostile import NOWHERE_STATED, NUL, POP, RIGHT_TO_LEFT, ZERO_WIDTH
 

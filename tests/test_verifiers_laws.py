@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.records import Verdict
-from distill.verifiers.engine import EngineOptions, EngineReply
-from distill.verifiers.math import verify_math
-from distill.verifiers.number import verify_number
-from distill.verifiers.results import read_result
+from distill.verifiers.maths.math import verify_math
+from distill.verifiers.maths.number import verify_number
+from distill.verifiers.maths.results import read_result
 from distill.verifiers.setting import Setting
+from distill.verifiers.workers.engine import EngineOptions, EngineReply
 
 
 class NoEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.verifiers import verify
-from distill.verifiers.math import verify_math
+from distill.verifiers.maths.math import verify_math
 
 
 @pytest.mark.parametrize(

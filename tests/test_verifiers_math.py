@@ -6,17 +6,17 @@ import pytest
 
 from distill.records import Verdict
 from distill.verifiers import verify
-from distill.verifiers.calculate import calculate
-from distill.verifiers.engine import EngineOptions, EngineReply
-from distill.verifiers.gold import read_gold
-from distill.verifiers.latex import canonical
-from distill.verifiers.layers import compare
-from distill.verifiers.math import verify_math
-from distill.verifiers.numbers import read_number
+from distill.verifiers.maths.calculate import calculate
+from distill.verifiers.maths.gold import read_gold
+from distill.verifiers.maths.latex import canonical
+from distill.verifiers.maths.layers import compare
+from distill.verifiers.maths.math import verify_math
+from distill.verifiers.maths.numbers import read_number
+from distill.verifiers.maths.quantities import read_quantity
+from distill.verifiers.maths.words import is_words
 from distill.verifiers.policy import Policy
-from distill.verifiers.quantities import read_quantity
 from distill.verifiers.setting import Setting
-from distill.verifiers.words import is_words
+from distill.verifiers.workers.engine import EngineOptions, EngineReply
 
 
 class NoEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.verifiers import verify
-from distill.verifiers.number import verify_number
+from distill.verifiers.maths.number import verify_number
 from distill.verifiers.setting import Setting
 
 

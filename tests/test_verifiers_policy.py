@@ -12,11 +12,11 @@ import pytest
 from distill.errors import DistillError
 from distill.records import Problem
 from distill.verifiers import policy as policy_module
-from distill.verifiers.engine import EngineOptions
-from distill.verifiers.math import verify_math
-from distill.verifiers.number import number_gold_problem, verify_number
+from distill.verifiers.maths.math import verify_math
+from distill.verifiers.maths.number import number_gold_problem, verify_number
 from distill.verifiers.policy import Policy, read_policy
 from distill.verifiers.setting import Setting, engine_options
+from distill.verifiers.workers.engine import EngineOptions
 
 
 def judged(gold: str, answer: str, policy: Policy | None = None) -> tuple[str, str]:

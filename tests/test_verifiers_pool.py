@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DistillError
-from distill.verifiers import exchange, worker
-from distill.verifiers.pool import NoWorkerError, Pool
-from distill.verifiers.worker import WorkerGoneError
+from distill.verifiers.workers import exchange, worker
+from distill.verifiers.workers.pool import NoWorkerError, Pool
+from distill.verifiers.workers.worker import WorkerGoneError
 
 USERS = "tests.user_verifiers"
 LONG = 60.0

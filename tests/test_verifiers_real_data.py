@@ -15,17 +15,17 @@ import pytest
 
 from distill.records import Completion, Problem
 from distill.verifiers import Judge
-from distill.verifiers.boxes import complete_boxes
-from distill.verifiers.choice import verify_choice
-from distill.verifiers.engine import Engine
-from distill.verifiers.gold import read_gold
-from distill.verifiers.layers import LAYERS
-from distill.verifiers.math import math_gold_problem, verify_math
-from distill.verifiers.number import number_gold_problem, verify_number
+from distill.verifiers.kinds.choice import verify_choice
+from distill.verifiers.kinds.text import verify_text
+from distill.verifiers.maths.gold import read_gold
+from distill.verifiers.maths.layers import LAYERS
+from distill.verifiers.maths.math import math_gold_problem, verify_math
+from distill.verifiers.maths.number import number_gold_problem, verify_number
+from distill.verifiers.maths.rendering import engine_pair
 from distill.verifiers.policy import Policy
-from distill.verifiers.rendering import engine_pair
+from distill.verifiers.reading.boxes import complete_boxes
 from distill.verifiers.setting import Decision, Setting
-from distill.verifiers.text import verify_text
+from distill.verifiers.workers.engine import Engine
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from distill.records import Verdict
-from distill.verifiers.choice import FINAL, STATED, verify_choice
-from distill.verifiers.extract import answer_region
-from distill.verifiers.letters import bare, key_of_text, leading_key
-from distill.verifiers.number import verify_number
-from distill.verifiers.option_sentences import option_in_sentences
+from distill.verifiers.kinds.choice import FINAL, STATED, verify_choice
+from distill.verifiers.kinds.letters import bare, key_of_text, leading_key
+from distill.verifiers.kinds.option_sentences import option_in_sentences
+from distill.verifiers.kinds.reasoning_gym import verify_reasoning_gym
+from distill.verifiers.kinds.text import verify_text
+from distill.verifiers.kinds.text_match import word_f1
+from distill.verifiers.maths.number import verify_number
 from distill.verifiers.policy import Policy
-from distill.verifiers.reasoning_gym import verify_reasoning_gym
+from distill.verifiers.reading.extract import answer_region
 from distill.verifiers.rules import apply_rule, mmlu_pro_level
 from distill.verifiers.setting import Setting
-from distill.verifiers.text import verify_text
-from distill.verifiers.text_match import word_f1
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ import pytest
 from distill.errors import DistillError
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
-from distill.verifiers import reasoning_gym as adapter
-from distill.verifiers.custom_process import load_custom
-from distill.verifiers.reasoning_gym import AUDITED, own_score, read_entry
+from distill.verifiers.kinds import reasoning_gym as adapter
+from distill.verifiers.kinds.reasoning_gym import AUDITED, own_score, read_entry
+from distill.verifiers.workers.custom_process import load_custom
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed"
@@ -72,7 +72,7 @@ def test_a_gold_that_is_no_entry_cannot_be_scored(gold: str) -> None:
 
 @needs_package
 def test_the_own_scorers_run_in_a_worker_as_a_users_verifier_does() -> None:
-    kind = "distill.verifiers.reasoning_gym:own_score"
+    kind = "distill.verifiers.kinds.reasoning_gym:own_score"
     assert verify("4", "4", kind).reason == "gold_unparsed"
     assert verify("4", entry("countdown"), kind).reason == "scorer_not_audited"
 
@@ -81,8 +81,8 @@ def test_the_own_scorers_run_in_a_worker_as_a_users_verifier_does() -> None:
 def test_the_package_is_imported_before_the_first_deadline() -> None:
     code = (
         "import sys\n"
-        "from distill.verifiers.custom_process import load_custom\n"
-        "load_custom('distill.verifiers.reasoning_gym:own_score')\n"
+        "from distill.verifiers.workers.custom_process import load_custom\n"
+        "load_custom('distill.verifiers.kinds.reasoning_gym:own_score')\n"
         "assert 'reasoning_gym' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -94,7 +94,7 @@ def test_without_the_package_the_own_scorers_are_refused_at_once(monkeypatch: py
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     with pytest.raises(DistillError, match="is not installed") as caught:
-        load_custom("distill.verifiers.reasoning_gym:own_score")
+        load_custom("distill.verifiers.kinds.reasoning_gym:own_score")
     assert "pip install" in caught.value.hint
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
-from distill.verifiers.refusal import refusal_class, refusal_points
-from distill.verifiers.refusal_signs import READ_CHARACTERS, all_signs, end_of_opening, folded, own_words, signs
+from distill.verifiers.kinds.refusal import refusal_class, refusal_points
+from distill.verifiers.kinds.refusal_signs import READ_CHARACTERS, all_signs, end_of_opening, folded, own_words, signs
 
 REFUSALS = [
     # in full

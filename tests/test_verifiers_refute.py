@@ -11,14 +11,14 @@ import sympy
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from distill.verifiers.boxes import complete_boxes
-from distill.verifiers.engine import Engine
-from distill.verifiers.gold import read_gold
-from distill.verifiers.layers import LAYERS, by_formula
-from distill.verifiers.pool import Pool
-from distill.verifiers.refute import is_refuted, values
-from distill.verifiers.rendering import engine_pair
+from distill.verifiers.maths.gold import read_gold
+from distill.verifiers.maths.layers import LAYERS, by_formula
+from distill.verifiers.maths.refute import is_refuted, values
+from distill.verifiers.maths.rendering import engine_pair
+from distill.verifiers.reading.boxes import complete_boxes
 from distill.verifiers.setting import Setting
+from distill.verifiers.workers.engine import Engine
+from distill.verifiers.workers.pool import Pool
 
 X, Y = sympy.symbols("x y", positive=True)
 

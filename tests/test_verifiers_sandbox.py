@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from distill.records import Outcome, Verdict
-from distill.verifiers import sandbox
-from distill.verifiers.code import verify_code
+from distill.verifiers.code import sandbox
+from distill.verifiers.code.code import verify_code
+from distill.verifiers.code.sandbox import Sandbox, SandboxFailedError, Submission, SubmissionEndedError, isolation
 from distill.verifiers.limits import Limits
-from distill.verifiers.sandbox import Sandbox, SandboxFailedError, Submission, SubmissionEndedError, isolation
 from distill.verifiers.setting import Setting
 
 pytestmark = pytest.mark.skipif(not isolation().available, reason=f"no isolation here: {isolation().reason}")
@@ -387,7 +387,7 @@ def test_a_python_that_does_not_start_is_no_fault_of_the_program(monkeypatch: py
 
 def test_a_killed_parent_leaves_no_sandbox_behind(tmp_path: Path) -> None:
     code = (
-        "from distill.verifiers.sandbox import Sandbox, Submission\n"
+        "from distill.verifiers.code.sandbox import Sandbox, Submission\n"
         "box = Sandbox(Submission('while True: pass', cpu_seconds=600))\nprint(box._process.pid, flush=True)\ninput()"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from distill.verifiers import verify
+from distill.verifiers.kinds.text import verify_text
+from distill.verifiers.kinds.text_match import word_f1
 from distill.verifiers.policy import Policy
 from distill.verifiers.setting import Setting
-from distill.verifiers.text import verify_text
-from distill.verifiers.text_match import word_f1
 
 MARKERS = ("So the answer is",)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from distill.errors import DistillError
-from distill.verifiers.engine import Engine, EngineOptions, EngineReply
-from distill.verifiers.math import verify_math
-from distill.verifiers.pool import NoWorkerError, Pool
+from distill.verifiers.maths.math import verify_math
 from distill.verifiers.setting import Setting
-from distill.verifiers.worker import HAS_CPU_DEADLINE, Worker, WorkerGoneError
+from distill.verifiers.workers.engine import Engine, EngineOptions, EngineReply
+from distill.verifiers.workers.pool import NoWorkerError, Pool
+from distill.verifiers.workers.worker import HAS_CPU_DEADLINE, Worker, WorkerGoneError
 
 EQUAL = EngineReply(True, "engine")
 HANGING = "99999999!"
@@ -173,7 +173,7 @@ def test_the_child_is_bounded_in_memory_and_in_processor_time_and_survives_every
     """In a process of its own: the limits cannot be lifted again."""
     code = (
         "import os, resource\n"
-        "from distill.verifiers import worker_process as child\n"
+        "from distill.verifiers.workers import worker_process as child\n"
         "child.limit_memory(2048)\n"
         "tasks = {'fill': lambda request: {'reason': str(len(bytearray(request['bytes'])))}}\n"
         "assert child.answer({'task': 'fill', 'seconds': 60, 'bytes': 10}, tasks) == {'reason': '10'}\n"

@@ -1,4 +1,4 @@
-"""The commands that train a student."""
+"""The commands that train a student, and make of it what others load and look at."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def train(
     out: OutOption = None,
     seed: SeedOption = None,
     resume: ResumeOption = "if-possible",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, in what memory and time, and stop.")
+    ] = False,
     sets: SetOption = None,
     print_config: PrintConfigOption = False,
     as_json: JsonOption = False,
@@ -65,9 +68,42 @@ def train(
         "seed": seed,
     }
     config = load(TrainConfig, "train", recipe, sets, flags, print_config)
+    if dry_run:
+        return _show_plan(config, as_json)
     from distill.train.loop import train_student
 
     folder = out or Path("runs") / f"{run_name(dataset)}-{config.method.split(':')[-1]}"
     with interruptible("the last checkpoint is safe"), terminal.show_progress() as progress:
         report = train_student(config, folder, resume=resume, progress=progress)
     terminal.show_trained(report, as_json=as_json)
+
+
+def _show_plan(config: TrainConfig, as_json: bool) -> None:
+    """What --dry-run prints."""
+    from distill import terminal
+    from distill.train.dry_run import plan_training
+
+    with terminal.show_progress() as progress:
+        plan = plan_training(config, progress)
+    terminal.show_training_plan(plan, as_json=as_json)
+
+
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="An adapter's folder, or the training run that holds it.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the whole model.")],
+    base: Annotated[str | None, typer.Option(help="The base model, where the adapter names it wrongly by now.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Type of the new checkpoint: auto (the base checkpoint's own), bfloat16, float32.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where it is computed: cpu, cuda, auto.")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Merge a LoRA adapter into its base: a plain model, whose logits are compared before it gets its name.
+
+    [dim]distill merge runs/bbh-slowed --out models/bbh-slowed[/dim]
+    """
+    from distill import terminal
+    from distill.train.merging import merge_adapter
+
+    report = merge_adapter(adapter, out, base=base, dtype=dtype, device=device)
+    terminal.show_merged(report, as_json=as_json)

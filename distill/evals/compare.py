@@ -2,22 +2,23 @@
 
 Two models that answered the same problems are compared on these problems, which needs far fewer of
 them than comparing two accuracies does: with one completion each by McNemar's exact test, with
-several by a bootstrap over problems. A p is of one pair; nothing is corrected for looking at many.
+several by a bootstrap over problems, and where problems are variants of one another by a bootstrap over
+these clusters. A p is of one pair; ``adjusted_p`` allows for the number of pairs in the table (Holm).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import fsum
 from pathlib import Path
 from typing import Any, Literal
 
 from distill.errors import DistillError
-from distill.evals.chance import Interval, mcnemar, paired_bootstrap, paired_interval
+from distill.evals.chance import Interval, holm, mcnemar, paired_bootstrap, paired_interval
 from distill.evals.gather import Run, find_run, gather_runs
 from distill.evals.metrics import Means
-from distill.evals.report import ProblemResult, Report
+from distill.evals.report import ProblemResult, Report, clusters
 from distill.fingerprints import differences
 
 SIGNIFICANCE = 0.05
@@ -36,11 +37,15 @@ class Difference:
     """Of the difference, 95 %."""
     p: float
     """How likely a difference at least so large is if the models are equally good."""
-    test: Literal["mcnemar", "paired bootstrap"]
+    test: Literal["mcnemar", "paired bootstrap", "clustered bootstrap"]
     only_model: int
     """Problems on which the model scored more than the baseline: McNemar's b."""
     only_baseline: int
     """Problems on which the baseline scored more: McNemar's c."""
+    num_clusters: int | None = None
+    """Clusters that these problems are of; None where each stands for itself."""
+    adjusted_p: float | None = None
+    """p as one of all that the table shows (Holm); None of a pair alone."""
 
     @property
     def verdict(self) -> Words:
@@ -118,7 +123,7 @@ def compare_reports(sources: Sequence[Report | Path | str], baseline: str | None
                 f"on {_listed(reference.reports)}: there is nothing to compare",
                 hint="evaluate both on the same benchmark and split",
             )
-    rows = tuple(_row(run, reference, benchmarks) for run in runs)
+    rows = _with_adjusted_p([_row(run, reference, benchmarks) for run in runs])
     notes = tuple(note for run in runs if run is not reference for note in _notes(run, reference))
     return Comparison(benchmarks, rows, reference.label, notes)
 
@@ -144,6 +149,11 @@ def compare_pair(report: Report, baseline: Report) -> Difference:
     differences = [ours.score - theirs.score for ours, theirs in pairs]
     more, less = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
     mean = fsum(differences) / len(pairs)
+    found = clusters([ours for ours, _ in pairs])
+    if found is not None:
+        bootstrap = paired_bootstrap(differences, clusters=found)
+        interval, p, num_clusters = bootstrap.interval, bootstrap.p, len(set(found))
+        return Difference(len(pairs), mean, interval, p, "clustered bootstrap", more, less, num_clusters)
     if max(report.completions_per_problem, baseline.completions_per_problem) == 1:
         interval = paired_interval(more, less, len(pairs))
         return Difference(len(pairs), mean, interval, mcnemar(more, less).p, "mcnemar", more, less)
@@ -171,6 +181,19 @@ def _cell(report: Report, baseline: Report | None) -> Cell:
         cpu_seconds=report.cpu_seconds,
         difference=None if baseline is None else compare_pair(report, baseline),
     )
+
+
+def _with_adjusted_p(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with the p of every difference adjusted for the number of differences."""
+    ps = [cell.difference.p for row in rows for cell in row.cells if cell is not None and cell.difference is not None]
+    adjusted = iter(holm(ps))
+    return tuple(replace(row, cells=tuple(_with_next_p(cell, adjusted) for cell in row.cells)) for row in rows)
+
+
+def _with_next_p(cell: Cell | None, adjusted: Iterator[float]) -> Cell | None:
+    if cell is None or cell.difference is None:
+        return cell
+    return replace(cell, difference=replace(cell.difference, adjusted_p=next(adjusted)))
 
 
 def _pairs(report: Report, baseline: Report) -> list[tuple[ProblemResult, ProblemResult]]:

@@ -32,7 +32,7 @@ from distill.evals.store import JudgedGroup
 from distill.evals.subject import Subject
 from distill.files import write_atomically
 from distill.problems import Rejected
-from distill.records import Outcome
+from distill.records import Outcome, Problem
 
 REPORT_VERSION = 1
 REPORT_FILE = "report.json"
@@ -49,6 +49,8 @@ class ProblemResult:
     outcomes: tuple[Outcome, ...]
     num_tokens: tuple[int, ...]
     """-1 where it is not known."""
+    cluster: str = ""
+    """The same for problems that are variants of one another, such as those of one seed problem of GSM-Plus."""
 
     @property
     def score(self) -> float:
@@ -80,7 +82,7 @@ class Report:
     accuracy: float
     """Mean over problems of the share of correct completions (avg@N); unverified is not correct."""
     interval: Interval
-    """Of the accuracy, 95 %; it allows for the likeness of one problem's completions."""
+    """Of the accuracy, 95 %; it allows for the likeness of one problem's completions, and of one cluster's problems."""
     pass_at_k: Mapping[int, float]
     """k -> mean over problems; k = 1, 2, 4 ... and empty for one completion per problem."""
     no_answer_rate: float
@@ -156,7 +158,7 @@ def build_report(
         num_problems=len(problems),
         num_completions=len(measurements),
         accuracy=fsum(scores) / len(scores),
-        interval=accuracy_interval(scores, _most_completions(problems)),
+        interval=accuracy_interval(scores, _most_completions(problems), clusters=clusters(problems)),
         pass_at_k=_mean_pass_at_k(problems),
         no_answer_rate=share(item.outcome is Outcome.NO_ANSWER for item in measurements),
         truncation_rate=share(item.is_truncated for item in measurements),
@@ -182,7 +184,26 @@ def _problem_result(judged: JudgedGroup) -> ProblemResult:
     num_tokens = tuple(completion.num_tokens for completion in judged.group.completions)
     problem = judged.group.problem
     asked = json.dumps([problem.question, problem.answer, problem.options]).encode()
-    return ProblemResult(problem.id, blake2b(asked, digest_size=6).hexdigest(), outcomes, num_tokens)
+    return ProblemResult(problem.id, _digest(asked), outcomes, num_tokens, _cluster(problem))
+
+
+def _cluster(problem: Problem) -> str:
+    seed_problem = json.loads(problem.metadata).get("seed_problem")
+    return _digest(json.dumps(seed_problem).encode()) if seed_problem else ""
+
+
+def _digest(text: bytes) -> str:
+    return blake2b(text, digest_size=6).hexdigest()
+
+
+def clusters(problems: Sequence[ProblemResult]) -> tuple[str, ...] | None:
+    """The cluster of each problem, one without being a cluster of its own; None where no two problems share one.
+
+    >>> clusters([ProblemResult("1", "", (), (), "a"), ProblemResult("2", "", (), (), "a"), ProblemResult("3", "", (), ())])
+    ('a', 'a', 'problem 3')
+    """
+    found = tuple(problem.cluster or f"problem {problem.id}" for problem in problems)
+    return found if len(set(found)) < len(found) else None
 
 
 def _most_completions(problems: Sequence[ProblemResult]) -> int:

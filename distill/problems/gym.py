@@ -28,12 +28,12 @@ from distill.problems.rejection import Rejected, RowRejectedError
 from distill.records import Problem
 from distill.registry import did_you_mean
 from distill.schema import metadata_json
-from distill.verifiers.exchange import exchange
-from distill.verifiers.reasoning_gym import AUDITED
+from distill.verifiers.kinds.reasoning_gym import AUDITED
+from distill.verifiers.workers.exchange import exchange
 
 PREFIX = "reasoning-gym:"
 KIND = "reasoning-gym"
-OWN_SCORER = "distill.verifiers.reasoning_gym:own_score"
+OWN_SCORER = "distill.verifiers.kinds.reasoning_gym:own_score"
 BLOCK = 500  # the package's own size of a data set, which every task can fill
 REPLY_SECONDS = 120.0
 """The hardest tasks need seconds for a problem; the first one also waits for what the package imports."""

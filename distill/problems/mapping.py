@@ -12,7 +12,7 @@ from distill.problems.options import NO_OPTIONS, Options, gold_letter, options_a
 from distill.problems.rejection import BadRow, RowRejectedError
 from distill.records import Problem
 from distill.schema import metadata_json
-from distill.verifiers.boxes import complete_boxes
+from distill.verifiers.reading.boxes import complete_boxes
 
 Names = tuple[str, ...]
 MAX_LAYOUTS = 64

@@ -11,7 +11,7 @@ from typing import Any
 
 from distill.problems.cells import text_of
 from distill.problems.rejection import RowRejectedError
-from distill.verifiers.letters import gold_keys
+from distill.verifiers.kinds.letters import gold_keys
 
 LABELLED = re.compile(r"\s*\(?([A-Z]|[1-9])[).:]\s*(.*)", re.DOTALL)
 OPTION_LINE = re.compile(r"\(([A-Z]|[1-9])\)\s*(.*)")

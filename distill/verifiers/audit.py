@@ -13,11 +13,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from distill.records import Outcome, Verdict
-from distill.verifiers.gold import read_gold
-from distill.verifiers.layers import ask_engine
-from distill.verifiers.rendering import engine_pair
+from distill.verifiers.maths.gold import read_gold
+from distill.verifiers.maths.layers import ask_engine
+from distill.verifiers.maths.rendering import engine_pair
+from distill.verifiers.reading.spelling import respelled
 from distill.verifiers.setting import Setting
-from distill.verifiers.spelling import respelled
 
 FAST_LAYERS = {"string", "number", "words", "value"}
 AUDITED_KINDS = {"math", "number"}  # a letter or a text is none of the engine's business

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from distill.errors import DistillError
 from distill.records import Outcome, Verdict
 from distill.registry import REGISTRY
-from distill.verifiers.extract import ANSWER, END_THINK, Region, answer_region
-from distill.verifiers.gold import Gold, read_gold
 from distill.verifiers.judge import both_readings, verify_with
-from distill.verifiers.layers import LAYERS
+from distill.verifiers.maths.gold import Gold, read_gold
+from distill.verifiers.maths.layers import LAYERS
+from distill.verifiers.reading.extract import ANSWER, END_THINK, Region, answer_region
 from distill.verifiers.rules import RULES, Ruled, apply_rule
 from distill.verifiers.setting import Decision, Setting
 

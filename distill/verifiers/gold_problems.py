@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distill.records import Problem
-from distill.verifiers.choice import choice_gold_problem
-from distill.verifiers.code import code_gold_problem
-from distill.verifiers.math import math_gold_problem
-from distill.verifiers.number import number_gold_problem
-from distill.verifiers.reasoning_gym import reasoning_gym_gold_problem
-from distill.verifiers.refusal import refusal_gold_problem
+from distill.verifiers.code.code import code_gold_problem
+from distill.verifiers.kinds.choice import choice_gold_problem
+from distill.verifiers.kinds.reasoning_gym import reasoning_gym_gold_problem
+from distill.verifiers.kinds.refusal import refusal_gold_problem
+from distill.verifiers.kinds.text import text_gold_problem
+from distill.verifiers.maths.math import math_gold_problem
+from distill.verifiers.maths.number import number_gold_problem
 from distill.verifiers.setting import Setting
-from distill.verifiers.text import text_gold_problem
 
 GOLD_PROBLEMS: dict[str, Callable[[Problem, Setting], str]] = {
     "math": math_gold_problem,

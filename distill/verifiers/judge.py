@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from distill.records import Completion, FinishReason, Group, Outcome, Problem, Verdict
 from distill.registry import load
 from distill.verifiers.audit import Auditor, AuditReport
-from distill.verifiers.custom import check_kind, verify_custom
-from distill.verifiers.engine import Engine
+from distill.verifiers.code.sandbox import require_sandbox
 from distill.verifiers.gold_problems import GOLD_PROBLEMS
 from distill.verifiers.limits import Limits
 from distill.verifiers.policy import Policy, read_policy
-from distill.verifiers.pool import NoWorkerError, Pool
-from distill.verifiers.sandbox import require_sandbox
 from distill.verifiers.setting import Setting
-from distill.verifiers.verdict_cache import VerdictCache
-from distill.verifiers.verdict_store import VerdictStore
 from distill.verifiers.versions import engine_versions
+from distill.verifiers.workers.custom import check_kind, verify_custom
+from distill.verifiers.workers.engine import Engine
+from distill.verifiers.workers.pool import NoWorkerError, Pool
+from distill.verifiers.workers.verdict_cache import VerdictCache
+from distill.verifiers.workers.verdict_store import VerdictStore
 
 if TYPE_CHECKING:
     from distill.config import VerifierConfig

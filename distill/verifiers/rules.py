@@ -10,8 +10,8 @@ r"""The rules by which others score the same completions, for figures that compa
     gsm_plus  authors            the number after the last '####', else the last one; for the gold 'None' some phrases,
                                  or that no '####' is there
               lm-eval (both)     as for gsm8k: cannot score a gold of 'None'
-    bb_sub    authors            as distill.verifiers.bb_sub, but cut at the first full stop of any kind, and valid
-                                 is whatever is not invalid
+    bb_sub    authors            as the kind bb-sub, but cut at the first full stop of any kind, and valid is
+                                 whatever is not invalid
     agieval   authors            the first capital from A to F, an article at the start of a sentence included
 
 None of them strips thinking or cuts at a problem that the model wrote itself: the harnesses do so by stop strings

@@ -1,0 +1,1 @@
+"""Answers of other kinds: options, text, refusals, formats."""

@@ -1,0 +1,1 @@
+"""Mathematical answers and numbers, from identical strings to the engine."""

@@ -1,0 +1,1 @@
+"""What a completion says: region, boxes, statements, and how its words are written."""

@@ -1,0 +1,1 @@
+"""Processes that check and may be killed, and what they said before."""
