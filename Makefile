@@ -3,17 +3,21 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: quickstart test check fix format lint types docs clean
+.PHONY: quickstart test test-all check fix format lint types docs clean
 
 quickstart: .venv/installed  ## install, then curate, inspect, train, evaluate and compare on the tiny models
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/quickstart.sh
 
-test: .venv/installed-dev  ## run the tests
-	$(BIN)/python -m pytest -q
+test: .venv/installed-dev  ## run the unit tests, a few minutes on two cores
+	$(PYTEST) -m "not slow"
 
-check: .venv/installed-dev format lint types test  ## all that continuous integration asks for
+test-all: .venv/installed-dev  ## run all tests
+	$(PYTEST)
+
+check: .venv/installed-dev format lint types test-all  ## all that continuous integration asks for
 
 format: .venv/installed-dev  ## fails when a file is not formatted; `make fix` formats
 	$(BIN)/ruff format --check .

@@ -155,8 +155,12 @@ class ReplayServer:
             await self._stopping.wait()
         finally:
             server.close()
-            for connection in list(self.connections):
-                connection.cut()
+            for _ in range(3):  # turns of the loop until a connection that was just accepted is known
+                await asyncio.sleep(0)
+            while self.connections:
+                for connection in list(self.connections):
+                    connection.cut()
+                await asyncio.sleep(0)
             await server.wait_closed()
 
     def answer(self, request: Request) -> Answer:

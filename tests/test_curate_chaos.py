@@ -28,6 +28,8 @@ from tests.replay_model import Said
 from tests.replay_server import Options, ReplayServer
 from tests.tiny import save_tiny
 
+pytestmark = pytest.mark.slow
+
 IN_FLIGHT = 2
 NUM_PROBLEMS = 40
 REPOSITORY = Path(__file__).parents[1]
@@ -153,7 +155,6 @@ def test_a_kill_while_the_dataset_is_written_leaves_none_or_a_whole_one(tmp_path
     assert not [path for path in (tmp_path / "run").iterdir() if path.suffix in (".tmp", ".old")]
 
 
-@pytest.mark.slow
 def test_a_kill_while_entropies_are_measured_costs_only_what_was_not_yet_measured(tmp_path):
     config = load_config(
         CurateConfig,

@@ -30,6 +30,8 @@ from distill.errors import DistillError
 from tests.curate_parts import SCRIPTED
 from tests.executor_backends import FOLDER
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SCRIPTED.model_copy(
     update={"teacher": TeacherConfig(model="scripted", backend="tests.executor_backends:FolderBackend")}
 )
@@ -153,7 +155,6 @@ def test_a_stop_lets_groups_in_flight_finish_and_leaves_a_run_to_go_on_with(
 
 
 @needs_ray
-@pytest.mark.slow
 def test_ray_on_one_machine_gives_the_dataset_of_a_single_process_after_a_killed_worker(
     teacher: Teacher, tmp_path: Path, whole: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

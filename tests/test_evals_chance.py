@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
-from math import comb
+from math import comb, exp, lgamma, log
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.evals.chance import (
     Interval,
+    PairedBootstrap,
+    _t,
     accuracy_interval,
+    holm,
     mcnemar,
     paired_bootstrap,
     paired_interval,
@@ -160,3 +165,147 @@ def test_the_bootstrap_repeats_itself_and_turns_with_the_models() -> None:
 )
 def test_the_bootstrap_of_clear_cases(differences: list[float], p: float) -> None:
     assert paired_bootstrap(differences).p == pytest.approx(p, rel=1e-12)
+
+
+def test_clusters_that_are_all_alike_count_as_one_problem_each() -> None:
+    means, clusters = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0], [1, 1, 2, 2, 3, 3]
+    interval, expected = accuracy_interval(means, clusters=clusters), wilson_interval(2, 3)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert accuracy_interval(means, clusters=range(6)) == accuracy_interval(means)
+    assert accuracy_interval([1.0] * 6, clusters=clusters) == wilson_interval(3, 3)
+
+
+def test_clusters_that_cancel_out_are_worth_more_than_their_problems_only_up_to_the_completions() -> None:
+    # Each cluster holds a 1 and a 0: their sums about p = 0.5 are 0, so nothing varies between clusters.
+    assert accuracy_interval([1.0, 0.0] * 4, clusters=[0, 0, 1, 1, 2, 2, 3, 3]) == wilson_interval(4, 8)
+
+
+def test_a_bootstrap_by_cluster_is_that_of_the_cluster_means_where_clusters_are_of_one_size() -> None:
+    per_cluster = [0.5, 0.0, 0.25, -0.25, 0.0, 0.5, 0.25, 0.0] * 4
+    differences = [value for mean in per_cluster for value in (mean + 0.25, mean - 0.25)]
+    clusters = [number // 2 for number in range(len(differences))]
+    assert paired_bootstrap(differences, clusters=clusters) == paired_bootstrap(per_cluster)
+    assert paired_bootstrap(differences, clusters=range(len(differences))) == paired_bootstrap(differences)
+
+
+def test_a_single_cluster_says_nothing() -> None:
+    assert paired_bootstrap([1.0] * 8, clusters=[0] * 8) == PairedBootstrap(Interval(-1.0, 1.0), 1.0)
+
+
+def test_holms_p_is_never_below_the_one_it_adjusts_and_keeps_their_order() -> None:
+    # 3 * 0.5 is more than 1; 4 * 0.001 = 0.004; 3 * 0.02 = 0.06; 2 * 0.5 = 1; the last may not fall below it.
+    assert holm([0.5, 0.001, 0.02, 0.6]) == pytest.approx([1.0, 0.004, 0.06, 1.0])
+    assert holm([]) == []
+    assert holm([0.03]) == [0.03]
+
+
+def bernoullis(draw: np.random.Generator, chances: np.ndarray) -> np.ndarray:
+    return (draw.random(chances.shape) < chances).astype(float)
+
+
+def coverage(covers: Callable[[np.random.Generator], bool], times: int) -> float:
+    draw = np.random.default_rng(20_261)
+    return sum(covers(draw) for _ in range(times)) / times
+
+
+@pytest.mark.parametrize(("total", "p"), [(30, 0.1), (100, 0.5), (100, 0.02), (1319, 0.9)])
+def test_wilsons_interval_holds_the_truth_nineteen_times_in_twenty(total: int, p: float) -> None:
+    # Exact: every possible count, weighted by its chance. Of a discrete count no interval has 95 % everywhere.
+    held = 0.0
+    for successes in range(total + 1):
+        interval = wilson_interval(successes, total)
+        if interval.low <= p <= interval.high:
+            ways = lgamma(total + 1) - lgamma(successes + 1) - lgamma(total - successes + 1)
+            held += exp(ways + successes * log(p) + (total - successes) * log(1 - p))
+    assert 0.925 <= held <= 0.985
+
+
+@pytest.mark.parametrize(("problems", "completions"), [(30, 8), (300, 4)])
+def test_the_interval_of_repeated_completions_holds_the_truth(problems: int, completions: int) -> None:
+    def covers(draw: np.random.Generator) -> bool:
+        chances = draw.beta(0.6, 0.9, problems)  # problems differ much, as easy and hard ones do
+        means = bernoullis(draw, np.repeat(chances[:, None], completions, axis=1)).mean(axis=1)
+        interval = accuracy_interval(means.tolist(), completions)
+        return interval.low <= 0.6 / 1.5 <= interval.high
+
+    assert 0.93 <= coverage(covers, 2000) <= 0.97
+
+
+def test_only_the_clustered_interval_holds_the_truth_where_variants_are_alike() -> None:
+    clusters = np.repeat(np.arange(60), 8).tolist()
+
+    def covers(draw: np.random.Generator, given: list[int] | None) -> bool:
+        means = bernoullis(draw, np.repeat(draw.beta(0.6, 0.9, 60), 8))
+        interval = accuracy_interval(means.tolist(), clusters=given)
+        return interval.low <= 0.6 / 1.5 <= interval.high
+
+    assert 0.93 <= coverage(lambda draw: covers(draw, clusters), 2000) <= 0.97
+    assert coverage(lambda draw: covers(draw, None), 500) < 0.75
+
+
+@pytest.mark.parametrize(("total", "first", "second"), [(60, 0.5, 0.6), (400, 0.85, 0.8)])
+def test_the_interval_of_a_difference_holds_the_truth(total: int, first: float, second: float) -> None:
+    def covers(draw: np.random.Generator) -> bool:
+        luck = draw.random(total)  # shared in part, so that the models solve much the same problems
+        ours = np.where(draw.random(total) < 0.5, luck, draw.random(total)) < first
+        theirs = luck < second
+        interval = paired_interval(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), total)
+        return interval.low <= first - second <= interval.high
+
+    assert 0.935 <= coverage(covers, 2000) <= 0.97
+
+
+@pytest.mark.parametrize(("num_clusters", "size"), [(12, 8), (30, 1), (300, 8)])
+def test_the_bootstraps_interval_holds_the_truth_with_few_clusters_too(num_clusters: int, size: int) -> None:
+    clusters = np.repeat(np.arange(num_clusters), size).tolist()
+
+    def covers(draw: np.random.Generator) -> bool:
+        hard = np.repeat(draw.beta(1, 1, num_clusters), size)[:, None]
+        ours, theirs = (bernoullis(draw, np.repeat(chance, 4, axis=1)) for chance in (hard**0.5, hard))
+        bootstrap = paired_bootstrap((ours - theirs).mean(axis=1).tolist(), clusters=clusters, num_resamples=1000)
+        return bootstrap.interval.low <= 2 / 3 - 1 / 2 <= bootstrap.interval.high
+
+    assert 0.92 <= coverage(covers, 600) <= 0.98
+
+
+def test_equal_models_differ_beyond_chance_once_in_twenty_by_either_test() -> None:
+    def rejected(draw: np.random.Generator) -> bool:
+        ours, theirs = (bernoullis(draw, np.full((80, 2), 0.6)) for _ in range(2))
+        return paired_bootstrap((ours - theirs).mean(axis=1).tolist(), num_resamples=1000).p < 0.05
+
+    def mcnemar_rejected(draw: np.random.Generator) -> bool:
+        ours, theirs = draw.random(400) < 0.6, draw.random(400) < 0.6
+        return mcnemar(int((ours & ~theirs).sum()), int((theirs & ~ours).sum())).p < 0.05
+
+    assert 0.03 <= coverage(rejected, 800) <= 0.07
+    assert 0.02 <= coverage(mcnemar_rejected, 2000) <= 0.05  # an exact test keeps below
+
+
+def test_intervals_and_tests_are_those_of_statsmodels() -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    draw = np.random.default_rng(0)
+    for total in (1, 10, 80, 1319):
+        for successes in {0, total, *draw.integers(0, total + 1, 5).tolist()}:
+            interval = wilson_interval(successes, total)
+            expected = proportion.proportion_confint(successes, total, method="wilson")
+            assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-12)
+    for b, c in draw.integers(0, 90, (30, 2)).tolist():
+        expected = tables.mcnemar([[5, b], [c, 7]], exact=True).pvalue
+        assert mcnemar(b, c).p == pytest.approx(min(1.0, expected), abs=1e-12)
+    ps = draw.random(20).tolist()
+    assert holm(ps) == pytest.approx(multitest.multipletests(ps, method="holm")[1].tolist())
+
+
+def test_the_bootstrap_and_the_quantile_of_t_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for degrees, digits in ((2, 0.04), (5, 0.005), (11, 3e-4), (29, 1e-5), (299, 1e-6)):
+        assert _t(0.95, degrees) == pytest.approx(stats.t.ppf(0.975, degrees), abs=digits)
+    values = np.random.default_rng(1).choice([-0.5, 0.0, 0.25, 1.0], 120, p=[0.2, 0.4, 0.3, 0.1])
+    ours = paired_bootstrap(values.tolist(), num_resamples=50_000).interval
+    # scipy's percentiles, moved away from the mean by the same factor
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=50_000, method="percentile", rng=2).confidence_interval
+    factor = (120 / 119) ** 0.5 * stats.t.ppf(0.975, 119) / stats.norm.ppf(0.975)
+    expected = [values.mean() + factor * (end - values.mean()) for end in theirs]
+    assert [ours.low, ours.high] == pytest.approx(expected, abs=0.004)

@@ -249,3 +249,38 @@ def test_a_comparison_is_plain_json_with_the_verdict_in_words() -> None:
     difference = values["rows"][1]["cells"][0]["difference"]
     assert (difference["verdict"], difference["only_model"]) == ("beyond chance", 12)
     assert values["rows"][0]["cells"][0]["difference"] is None
+
+
+def with_clusters(report: Report, size: int) -> Report:
+    """The report with every ``size`` problems in a row as variants of one."""
+    problems = tuple(replace(problem, cluster=str(number // size)) for number, problem in enumerate(report.problems))
+    return replace(report, problems=problems)
+
+
+def test_variants_of_one_problem_are_resampled_together_and_the_reader_is_told() -> None:
+    base, better = report_of("base", [0] * 8 + [1] * 24), report_of("better", [1] * 8 + [1] * 24)
+    alone = compare_pair(better, base)
+    assert (alone.test, alone.verdict) == ("mcnemar", "beyond chance")  # 2 / 2^8 = 0.0078
+    difference = compare_pair(with_clusters(better, 8), with_clusters(base, 8))
+    # All that was gained are variants of one problem: of 4 resampled ones none is it with a chance of (3/4)^4 = 0.32.
+    assert (difference.test, difference.num_clusters) == ("clustered bootstrap", 4)
+    assert difference.p == pytest.approx(2 * 0.75**4, abs=0.02)
+    assert (difference.difference, difference.verdict) == (0.25, "within chance")
+    notes = compare_reports([with_clusters(base, 8), with_clusters(better, 8)]).notes
+    assert notes == ("sums:test: the problems are variants of 4 others, and were resampled by these",)
+
+
+def test_a_difference_among_many_has_to_be_clearer_to_hold_in_the_table() -> None:
+    base = report_of("base", [0] * 20)
+    # p = 2 / 2^7 = 0.0156, and 4 * 0.0156 = 0.0625 beside a clearer one and three others; 5 * 2 / 2^9 holds.
+    clear, slight = report_of("clear", [1] * 9 + [0] * 11), report_of("slight", [1] * 7 + [0] * 13)
+    alone = compare_reports([base, slight]).rows[1].cells[0]
+    assert alone is not None
+    assert alone.difference is not None
+    assert alone.difference.holds_in_table
+    others = [report_of(name, [0] * 20) for name in ("x", "y", "z")]
+    rows = compare_reports([base, slight, clear, *others]).rows[1:]
+    found = [cell.difference for row in rows for cell in row.cells if cell is not None and cell.difference is not None]
+    assert [difference.verdict for difference in found[:2]] == ["beyond chance"] * 2
+    assert [difference.holds_in_table for difference in found] == [False, True, False, False, False]
+    assert found[0].adjusted_p == pytest.approx(4 * 2 / 2**7)

@@ -14,7 +14,7 @@ from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark
 from distill.evals.chance import wilson_interval
 from distill.evals.metrics import Means
-from distill.evals.report import Report, build_report, find_reports, read_report, write_report
+from distill.evals.report import Report, build_report, find_reports, problem_result, read_report, write_report
 from distill.evals.store import JudgedGroup
 from distill.evals.subject import Subject
 from distill.problems import Rejected
@@ -85,7 +85,7 @@ def test_a_problems_fingerprint_changes_with_what_is_asked_and_with_nothing_else
     changed = [replace(problem, question="2 + 3?"), replace(problem, answer="5"), replace(problem, options=("4",))]
     same = replace(problem, id="p/7", index=7, metadata='{"steps": 1}')
     judged = [JudgedGroup(Group(each, Prompt((), "plain", "?"), ()), ()) for each in [problem, same, *changed]]
-    first, second, *others = (result.fingerprint for result in report_of(*judged).problems)
+    first, second, *others = (problem_result(each).fingerprint for each in judged)
     assert first == second
     assert len({first, *others}) == 4
 
@@ -118,7 +118,8 @@ def test_a_report_on_disk_is_json_with_one_problem_per_line(tmp_path: Path) -> N
     write_report(report_of(judged_group(0, (RIGHT, 10, "stop"))), tmp_path / "report.json")
     text = (tmp_path / "report.json").read_text()
     assert re.search(
-        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10]}\n', text
+        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10], "cluster": ""}\n',
+        text,
     )
     values = json.loads(text)
     assert (values["report_version"], values["accuracy"]) == (1, 1.0)

@@ -619,6 +619,15 @@ def test_closing_leaves_neither_thread_nor_connection() -> None:
             backend.close()
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """An interrupt raises, also where the shell that began these tests had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_sampling_at_once() -> None:
     with ReplayServer() as server, opened(server) as backend:
         server.holding = "slow"

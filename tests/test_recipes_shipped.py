@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from distill.config import CurateConfig, EvalConfig, TrainConfig
+from distill.curate.plan import plan_run
 from distill.errors import DistillError
 from distill.recipe import load_config
+from distill.train.dry_run import plan_training
+from tests.train_fixtures import CORRECT, INCORRECT, completion, row, save_rows
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 SLOWED = [name for name in NAMES if name.startswith("slowed")]
@@ -95,3 +100,60 @@ def test_what_is_wrong_in_a_base_is_told_with_its_own_name(tmp_path: Path) -> No
     with pytest.raises(DistillError, match="there is no recipe 'advdistil'") as raised:
         load_config(TrainConfig, "train", recipe=tmp_path / "first.yaml")
     assert raised.value.hint == "did you mean 'advdistill'?"
+
+
+ANSWERED = "Two and two. Therefore, the answer is 4."
+FAMILIES: dict[str, dict[str, Any]] = {
+    "qwen2": {"num_key_value_heads": 2, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "llama": {"num_key_value_heads": 2, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "bloom": {"n_layer": 2, "n_head": 4},
+}
+ROWS: dict[str, dict[str, Any]] = {
+    "gsm8k": {"question": "What is {n} + {n}?", "answer": "It is {n}{n}.\n#### 4"},
+    "open_s1": {"problem": "What is {n} + {n}?", "solution": "It is $\\boxed{4}$.", "answer": "4"},
+    "mmlu_pro": {"question_id": "{n}", "question": "What is {n} + {n}?", "options": ["4", "5"], "answer": "A"},
+    "bbh": {"task": "object_counting", "input": "How many are {n} and {n}?", "target": "4"},
+}
+HELD_OUT = {"open_s1": 553, "mmlu_pro": 2284, "bbh": 1302}
+"""Problems that a card keeps for its test split."""
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of answered completions, and of each family of students a small config.json and nothing else."""
+    folder = tmp_path_factory.mktemp("stand_ins")
+    groups = [row(n, [(completion(ANSWERED), CORRECT), (completion("5"), INCORRECT)] * 4) for n in range(1, 20)]
+    save_rows(folder / "groups", groups)
+    for family, sizes in FAMILIES.items():
+        (folder / family).mkdir()
+        values = {"model_type": family, "hidden_size": 32, "vocab_size": 264, **sizes}
+        (folder / family / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_trains_as_far_as_a_dry_run_tells(name: str, stand_ins: Path) -> None:
+    family = next((family for family in FAMILIES if f"-{family}" in name), "qwen2")
+    flags = {"dataset": str(stand_ins / "groups"), "model": str(stand_ins / family), "device": "cpu"}
+    config = load_config(TrainConfig, "train", recipe=Path(name), flags=flags)
+    planned = plan_training(config, device_flops=1e9)
+    assert planned.data.groups == 19
+    assert planned.steps == config.epochs * -(-19 // config.groups_per_step)
+    assert planned.passes.packed == (family != "bloom" and planned.passes.why_rows == "")
+    assert (planned.student.trained < planned.student.parameters) == name.startswith("slowed")
+
+
+@pytest.mark.parametrize("name", ["advdistill", "advdistill-open-s1", "advdistill-mmlu-pro", "slowed"])
+def test_a_shipped_recipe_curates_as_far_as_a_dry_run_tells(name: str, tmp_path: Path) -> None:
+    source = load_config(CurateConfig, "curate", recipe=Path(name)).source.name
+    lines = [json.dumps(ROWS[source]).replace("{n}", str(n)) for n in range(HELD_OUT.get(source, 0) + 8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    flags = {
+        "source": {"path": str(tmp_path / "rows.jsonl")},
+        "teacher": {"model": "tiny-teacher", "device": "cpu"},
+        "decontaminate": {"benchmarks": []},
+    }
+    config = load_config(CurateConfig, "curate", recipe=Path(name), flags=flags)
+    planned = plan_run(config, tmp_path / "run")
+    assert (planned.source, planned.problems) == (source, 8)
+    assert planned.completions == 8 * config.sampling.num_completions

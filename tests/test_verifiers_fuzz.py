@@ -27,6 +27,8 @@ from distill.verifiers.reading.extract import OWN_PROBLEM, TEMPLATE_TOKEN, answe
 from distill.verifiers.setting import Setting
 from distill.verifiers.workers.engine import Engine, EngineReply
 
+pytestmark = pytest.mark.slow
+
 KINDS = tuple(kind for kind in REGISTRY["verifiers"] if kind != "code")
 ABOUT_THINKING = {"format"}
 FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length")

@@ -31,6 +31,8 @@ from distill.verifiers.workers.engine import Engine
 from tests import hostile
 from tests.hostile import NOWHERE_STATED, NUL, POP, RIGHT_TO_LEFT, ZERO_WIDTH
 
+pytestmark = pytest.mark.slow
+
 KINDS = tuple(kind for kind in REGISTRY["verifiers"] if kind != "code")
 READS_NO_GOLD = {"format", "refusal"}
 """Kinds for which a completion that says nothing of the gold may be right."""
@@ -44,7 +46,7 @@ INTEGERS = ("python", "gmpy") if importlib.util.find_spec("gmpy2") else ("python
 WORST = ("power tower", "factorial", "binomial", "root")
 """Bombs on which libraries and gmpy2 differ, which are tried as gold as well, and with either kind of integers."""
 MAX_MEMORY_MB = 2048
-CPU_SECONDS = 0.5
+CPU_SECONDS = 2.0
 """For a completion that takes less than a tenth of it: slow machines pass, and what is quadratic takes many seconds."""
 
 

@@ -27,6 +27,8 @@ from distill.verifiers.reading.boxes import complete_boxes
 from distill.verifiers.setting import Decision, Setting
 from distill.verifiers.workers.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 
 def rows(path: Path) -> list[dict[str, Any]]:
     opener = gzip.open if path.suffix == ".gz" else open
@@ -118,7 +120,6 @@ def test_every_shipped_gold_verifies_against_itself_in_a_box(shared_data: Path) 
         assert verify_math(rf"\boxed{{{gold}}}", gold).outcome == "correct"
 
 
-@pytest.mark.slow
 def test_every_shipped_gold_can_be_read_before_anything_is_sampled(shared_data: Path) -> None:
     engine = Engine(timeout_seconds=30, danger_seconds=30)
     setting = Setting(engine=engine)
@@ -155,7 +156,6 @@ KNOWN_DIFFERENCES = DECIMAL_COMMAS | {
 }
 
 
-@pytest.mark.slow
 def test_math_verifys_own_cases_differ_only_where_we_want_something_else(shared_data: Path) -> None:
     engine = Engine(timeout_seconds=30, danger_seconds=30)  # about agreement, not about bounds
     usable, differences, with_commas = 0, set(), set()
@@ -251,7 +251,6 @@ def test_the_engine_agrees_with_the_fast_layers_on_golds_and_shuffled_golds(
     assert differences == {}
 
 
-@pytest.mark.slow
 def test_the_engine_differs_from_the_fast_layers_on_like_golds_only_where_we_want_it(shared_data: Path) -> None:
     golds = sorted(set(shipped_golds(shared_data)["math"][-5_000:]))
     num_decided, differences = audited(list(pairwise(golds)))
