@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from distill.errors import DistillError
+from distill.train.checkpoint import latest_checkpoint
 from distill.train.loop import train_student
 from distill.train.report import read_metrics
 from tests.tiny import save_tiny
@@ -204,3 +205,26 @@ def test_a_disk_that_is_full_is_a_users_error_and_the_run_goes_on_afterwards(tmp
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "make room" in caught.value.hint
     assert train_student(config, tmp_path / "out").steps == 3
+
+
+def test_a_run_that_is_asked_to_stop_saves_its_step_and_goes_on_from_there(tmp_path):
+    config = tiny_config(tmp_path, lora=LORA)
+    train_student(config, tmp_path / "whole")
+    taken: list[str] = []
+
+    def progress(stage: str, advance: int, total: int | None) -> None:
+        taken.extend([stage] * advance if stage == "train" else [])
+
+    with pytest.raises(KeyboardInterrupt, match="step 2 of 6 is saved"):
+        train_student(config, tmp_path / "parts", progress=progress, stopped=lambda: len(taken) >= 2)
+    assert len(losses(tmp_path / "parts")) == 2
+    assert latest_checkpoint(tmp_path / "parts" / "checkpoints").name == "step-000002"
+    train_student(config, tmp_path / "parts", resume="always")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert weights_hash(tmp_path / "parts" / "student") == weights_hash(tmp_path / "whole" / "student")
+
+
+def test_a_run_that_is_stopped_while_it_reads_has_not_begun(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="before the first step"):
+        train_student(tiny_config(tmp_path), tmp_path / "out", stopped=lambda: True)
+    assert not (tmp_path / "out").exists()

@@ -96,4 +96,9 @@ def _score(numbers: Mapping[str, float]) -> float:
     >>> _score({"validation_loss": 0.8, "accuracy": 0.41}), _score({"validation_loss": 0.8})
     (0.41, -0.8)
     """
+    if ACCURACY not in numbers and LOSS not in numbers:
+        raise DistillError(
+            f"keep: best compares '{ACCURACY}' or '{LOSS}', and an epoch has neither",
+            hint="hold groups out with validation_share, or evaluate on a benchmark that asks for answers",
+        )
     return numbers[ACCURACY] if ACCURACY in numbers else -numbers[LOSS]

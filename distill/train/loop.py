@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from distill.config import ResumePolicy, TrainConfig
@@ -51,6 +53,20 @@ from distill.train.student import check_vocabulary, load_student, save_student
 from distill.train.trainer import Trainer
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who is told of a run, and asked about it."""
+
+    progress: ReportProgress
+    on_epoch_end: OnEpochEnd | None
+    stopped: Callable[[], bool]
+
+
+def never() -> bool:
+    """Nobody stops the run."""
+    return False
+
+
 def train_student(
     config: TrainConfig,
     out: Path,
@@ -58,6 +74,7 @@ def train_student(
     resume: ResumePolicy = "if-possible",
     progress: ReportProgress = silent,
     on_epoch_end: OnEpochEnd | None = None,
+    stopped: Callable[[], bool] = never,
 ) -> TrainReport:
     """Train a student on a curated dataset and leave it in ``out / "student"``.
 
@@ -70,9 +87,11 @@ def train_student(
         on_epoch_end: called as ``on_epoch_end(epoch, student)`` after the checkpoint of an epoch, counted
             from 1, by every process; the model is in eval mode meanwhile. Numbers that it returns are written to
             ``evaluations.jsonl`` and into the report. Not repeated for epochs before a resumed one.
+        stopped: asked after every step; once it is true the step is saved and the run ends.
 
     Raises:
         DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
+        KeyboardInterrupt: ``stopped`` said so; the message says what is saved.
     """
     method: Method = load("methods", config.method)(config.loss)
     ranks = join_ranks(config.device)
@@ -80,14 +99,21 @@ def train_student(
         progress = silent
     progress("read", 0, None)  # torch and the tokenizer take seconds to load
     encoder = StudentEncoder(load_tokenizer(config.model), config.prompt)
-    data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method, progress)
+
+    def reading(stage: str, advance: int, total: int | None) -> None:
+        progress(stage, advance, total)
+        if stopped():
+            raise KeyboardInterrupt("interrupted before the first step")
+
+    data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method, reading)
     with hold_folder(out) if ranks.is_first else nullcontext():
         if ranks.is_first:
             open_run(out, config, decisive_settings(config, data), resume)
         ranks.wait()
         if is_finished(out):
             return read_report(out / REPORT_FILE)
-        report = _run(config, out, data, method, ranks, progress, on_epoch_end)
+        hooks = Hooks(progress, on_epoch_end, stopped)
+        report = _run(config, out, data, method, ranks, hooks)
         ranks.wait()
     return report
 
@@ -98,8 +124,7 @@ def _run(
     data: TrainData,
     method: Method,
     ranks: Ranks,
-    progress: ReportProgress,
-    on_epoch_end: OnEpochEnd | None,
+    hooks: Hooks,
 ) -> TrainReport:
     """Train from the base student or the latest checkpoint to the report."""
     import torch
@@ -126,9 +151,9 @@ def _run(
             for name in (METRICS_FILE, PROJECTIONS_FILE, EVALUATIONS_FILE):
                 keep_metrics_until(out / name, trainer.progress.step)
         ranks.wait()
-        ends = EpochEnds(config, out, trainer, on_epoch_end)
-        progress("train", trainer.progress.step, trainer.plan.num_steps)
-        _take_steps(trainer, projector, config.save_every, out, progress, ends)
+        ends = EpochEnds(config, out, trainer, hooks.on_epoch_end)
+        hooks.progress("train", trainer.progress.step, trainer.plan.num_steps)
+        _take_steps(trainer, projector, config.save_every, out, hooks, ends)
     return _finish(trainer, config, out, ends.best)
 
 
@@ -137,7 +162,7 @@ def _take_steps(
     projector: Projector | None,
     save_every: int,
     out: Path,
-    progress: ReportProgress,
+    hooks: Hooks,
     ends: EpochEnds,
 ) -> None:
     """All steps that are left, with their metrics, checkpoints and measurements.
@@ -153,9 +178,12 @@ def _take_steps(
             if projector is not None:
                 metrics |= projector.after_step(step + 1, epoch, ends_epoch=ends_epoch)
             metrics_file.write(json.dumps(metrics) + "\n")
-            progress("train", 1, plan.num_steps)
-            if ends_epoch or (save_every and (step + 1) % save_every == 0):
+            hooks.progress("train", 1, plan.num_steps)
+            stops = any(trainer.ranks.gather(hooks.stopped()))
+            if ends_epoch or stops or (save_every and (step + 1) % save_every == 0):
                 save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress, writes=writes)
+            if stops:
+                raise KeyboardInterrupt(f"interrupted; step {step + 1} of {plan.num_steps} is saved")
             if ends_epoch:
                 ends.after(epoch)
 
