@@ -5,19 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distill.config import EvalConfig
     from distill.evals.report import Report
+    from distill.train import ReportProgress
     from distill.train.epochs import OnEpochEnd
     from distill.train.student import Student
 
 
-def evaluating(config: EvalConfig, out: Path, progress: Any) -> OnEpochEnd:
-    """What the loop calls after every epoch: its student on the config's benchmarks, one number for each.
+def evaluating(config: EvalConfig, out: Path, progress: ReportProgress) -> OnEpochEnd:
+    """What the loop calls after every epoch: its student on the config's benchmarks.
 
-    'accuracy' is the mean over those that ask for an answer; benchmarks of requests to refuse are not part of it.
     Reports and completions stay in ``out / "epochs"``.
 
     Raises:
@@ -39,7 +39,11 @@ def evaluating(config: EvalConfig, out: Path, progress: Any) -> OnEpochEnd:
         if not ranks.is_first:
             return {}
         own = config.model_copy(update={"model": str(weights)})
-        reports = evaluate(own, folder, progress=progress)
+
+        def told(stage: str, advance: int, total: int | None) -> None:
+            progress(f"epoch {epoch}, {stage}", advance, total)
+
+        reports = evaluate(own, folder, progress=told)
         shutil.rmtree(weights)
         return _numbers(reports)
 
@@ -47,7 +51,9 @@ def evaluating(config: EvalConfig, out: Path, progress: Any) -> OnEpochEnd:
 
 
 def _numbers(reports: Sequence[Report]) -> dict[str, float]:
-    """One number for each benchmark, and the mean accuracy of those whose right answer is not a refusal."""
+    """The mean accuracy of benchmarks whose right answer is not a refusal; of several, each one's own beside it."""
     found = {report.name: report.accuracy for report in reports}
     asked = [report.accuracy for report in reports if report.settings["verifier"]["kind"] != "refusal"]
-    return {"accuracy": sum(asked) / len(asked), **found} if asked else found
+    if not asked:
+        return found
+    return {"accuracy": sum(asked) / len(asked), **(found if len(found) > 1 else {})}

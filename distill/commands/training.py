@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distill.commands.options import (
+    GRACE_SECONDS,
     JsonOption,
     OutOption,
     PrintConfigOption,
@@ -19,6 +21,9 @@ from distill.commands.options import (
     load,
     run_name,
 )
+
+if TYPE_CHECKING:
+    from distill.config import TrainConfig
 
 
 def train(
@@ -38,6 +43,10 @@ def train(
         float | None,
         typer.Option("--slow-tuning", metavar="TAU", help="Let no weight matrix change by more than TAU (SLowED)."),
     ] = None,
+    evaluate: Annotated[
+        list[str] | None,
+        typer.Option("--evaluate", metavar="BENCHMARK", help="Measure every epoch's student; may be repeated."),
+    ] = None,
     recipe: RecipeOption = None,
     out: OutOption = None,
     seed: SeedOption = None,
@@ -54,9 +63,12 @@ def train(
     [dim]distill train runs/arithmetic --model tiny-student --method advdistill[/dim]
     [dim]distill train runs/gsm8k --model Qwen/Qwen2.5-1.5B --method sft --set lora.rank=64[/dim]
     [dim]distill train runs/arithmetic --method advdistill --low-entropy-mask 20 --slow-tuning 1[/dim]
+    [dim]distill train runs/gsm8k --recipe advdistill --evaluate gsm8k:test --set keep=best[/dim]
+    [dim]torchrun --nproc-per-node 4 -m distill train runs/gsm8k --recipe advdistill[/dim]
     """
     from distill import terminal
     from distill.config import TrainConfig
+    from distill.train import silent
 
     flags = {
         "dataset": str(dataset),
@@ -70,12 +82,27 @@ def train(
     config = load(TrainConfig, "train", recipe, sets, flags, print_config)
     if dry_run:
         return _show_plan(config, as_json)
+    from distill.commands.epoch_evaluation import evaluating
+    from distill.config import EvalConfig
     from distill.train.loop import train_student
+    from distill.train.ranks import join_ranks, leave_ranks
 
     folder = out or Path("runs") / f"{run_name(dataset)}-{config.method.split(':')[-1]}"
-    with interruptible("the last checkpoint is safe"), terminal.show_progress() as progress:
-        report = train_student(config, folder, resume=resume, progress=progress)
-    terminal.show_trained(report, as_json=as_json)
+    is_first = join_ranks(config.device).is_first
+    with (
+        interruptible("the last checkpoint is safe", GRACE_SECONDS) as stopped,
+        terminal.show_progress() if is_first else nullcontext(silent) as progress,
+    ):
+        on_epoch_end = None
+        if evaluate:
+            judged = {"benchmarks": evaluate, "model": str(folder), "device": config.device, "dtype": config.dtype}
+            measured = load(EvalConfig, "eval", recipe, None, judged, False)
+            on_epoch_end = evaluating(measured, folder, progress)
+        report = train_student(
+            config, folder, resume=resume, progress=progress, on_epoch_end=on_epoch_end, stopped=stopped
+        )
+    leave_ranks()
+    return terminal.show_trained(report, as_json=as_json) if is_first else None
 
 
 def _show_plan(config: TrainConfig, as_json: bool) -> None:
@@ -107,3 +134,18 @@ def merge(
 
     report = merge_adapter(adapter, out, base=base, dtype=dtype, device=device)
     terminal.show_merged(report, as_json=as_json)
+
+
+def plot(
+    run: Annotated[Path, typer.Argument(help="A training run, finished or under way.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; 'plots' in the run.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a training run: loss terms, gradient, learning rate, entropy, masking, Slow Tuning, accuracy.
+
+    [dim]distill plot runs/bbh-slowed[/dim]
+    """
+    from distill import terminal
+    from distill.train.plotting import plot_run
+
+    terminal.show_plotted(plot_run(run, out), as_json=as_json)
