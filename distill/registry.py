@@ -47,6 +47,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "server": "distill.generate.server:ServerBackend",
         "vllm": "distill.generate.vllm:VLLMBackend",
     },
+    "judges": {
+        "refusal": "distill.evals.safety_judges:refusal_judge",
+        "walledguard": "distill.evals.safety_judges:walledguard_judge",
+    },
     "methods": {
         "sft": "distill.train.losses.sft:SFT",
         "sft-all-correct": "distill.train.losses.sft:SFTAllCorrect",
@@ -55,6 +59,11 @@ REGISTRY: dict[str, dict[str, str]] = {
         "step-by-step": "distill.train.losses.two_tasks:StepByStep",
         "mt-cot": "distill.train.losses.two_tasks:MTCoT",
         "cascod": "distill.train.losses.two_tasks:CasCoD",
+    },
+    "trackers": {
+        "tensorboard": "distill.train.trackers:TensorBoard",
+        "wandb": "distill.train.trackers:WandB",
+        "trackio": "distill.train.trackers:Trackio",
     },
 }
 

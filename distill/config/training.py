@@ -156,6 +156,8 @@ class TrainConfig(Config):
     """Share of the groups that is held out, by a hash of their ids, and whose loss is measured after every epoch."""
     keep: Literal["last", "best"] = "last"
     """Which student is left at the end: the last, or that of the epoch with the highest accuracy or lowest loss."""
+    track: tuple[str, ...] = ()
+    """Where numbers are shown beside metrics.jsonl: tensorboard, wandb, trackio, 'pkg.module:attribute'."""
     save_every: int = Field(0, ge=0)
     """Optimizer steps between checkpoints; 0 saves at the end of every epoch."""
     max_skipped_steps: int = Field(10, ge=1)

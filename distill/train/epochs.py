@@ -17,6 +17,7 @@ from distill.errors import DistillError
 from distill.files import replace_folder, unfinished
 from distill.train.report import read_metrics
 from distill.train.student import Student, save_student
+from distill.train.trackers import Trackers
 from distill.train.trainer import Trainer
 
 EVALUATIONS_FILE, BEST = "evaluations.jsonl", "best"
@@ -33,18 +34,21 @@ class EpochEnds:
         DistillError: the best student is to be kept, and nothing says which is better.
     """
 
-    def __init__(self, config: TrainConfig, out: Path, trainer: Trainer, on_epoch_end: OnEpochEnd | None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        trainer: Trainer,
+        on_epoch_end: OnEpochEnd | None,
+        trackers: Trackers,
+    ) -> None:
         if config.keep == "best" and not trainer.validation and on_epoch_end is None:
             raise DistillError(
                 "keep: best needs something to compare students by",
                 hint="hold groups out with validation_share, or measure every epoch with --evaluate",
             )
-        self._keeps_best, self._out, self._trainer, self._on_epoch_end = (
-            config.keep == "best",
-            out,
-            trainer,
-            on_epoch_end,
-        )
+        self._keeps_best, self._out, self._trackers = config.keep == "best", out, trackers
+        self._trainer, self._on_epoch_end = trainer, on_epoch_end
 
     @property
     def best(self) -> Path | None:
@@ -81,6 +85,7 @@ class EpochEnds:
             line = {"step": trainer.progress.step, "epoch": epoch, **numbers}
             with (self._out / EVALUATIONS_FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+            self._trackers.log(line)
         ranks.wait()
 
     def _is_best(self, numbers: Mapping[str, float]) -> bool:

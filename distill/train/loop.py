@@ -50,6 +50,7 @@ from distill.train.run_folder import (
 )
 from distill.train.slow_tuning import BASE_FILE, keep_base
 from distill.train.student import check_vocabulary, load_student, save_student
+from distill.train.trackers import Trackers, open_trackers
 from distill.train.trainer import Trainer
 
 
@@ -151,9 +152,10 @@ def _run(
             for name in (METRICS_FILE, PROJECTIONS_FILE, EVALUATIONS_FILE):
                 keep_metrics_until(out / name, trainer.progress.step)
         ranks.wait()
-        ends = EpochEnds(config, out, trainer, hooks.on_epoch_end)
-        hooks.progress("train", trainer.progress.step, trainer.plan.num_steps)
-        _take_steps(trainer, projector, config.save_every, out, hooks, ends)
+        with open_trackers(config, out) if ranks.is_first else nullcontext(Trackers([])) as trackers:
+            ends = EpochEnds(config, out, trainer, hooks.on_epoch_end, trackers)
+            hooks.progress("train", trainer.progress.step, trainer.plan.num_steps)
+            _take_steps(trainer, projector, config.save_every, out, hooks, ends, trackers)
     return _finish(trainer, config, out, ends.best)
 
 
@@ -164,6 +166,7 @@ def _take_steps(
     out: Path,
     hooks: Hooks,
     ends: EpochEnds,
+    trackers: Trackers,
 ) -> None:
     """All steps that are left, with their metrics, checkpoints and measurements.
 
@@ -178,6 +181,7 @@ def _take_steps(
             if projector is not None:
                 metrics |= projector.after_step(step + 1, epoch, ends_epoch=ends_epoch)
             metrics_file.write(json.dumps(metrics) + "\n")
+            trackers.log(metrics)
             hooks.progress("train", 1, plan.num_steps)
             stops = any(trainer.ranks.gather(hooks.stopped()))
             if ends_epoch or stops or (save_every and (step + 1) % save_every == 0):

@@ -30,7 +30,7 @@ OWN_NAMES = frozenset({CONFIG_FILE, RUN_FILE, BASE_FILE})
 # Where a run stands and how it is cut into pieces; none of it decides what the student learns.
 NOT_DECISIVE = {
     "dataset", "device", "gradient_checkpointing", "keep", "max_skipped_steps", "packing", "parallel", "save_every",
-    "tokens_per_micro_batch",
+    "tokens_per_micro_batch", "track",
 }  # fmt: skip
 
 
