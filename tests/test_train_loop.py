@@ -337,3 +337,14 @@ def test_a_line_says_how_much_was_read_and_how_much_of_it_was_shared(tmp_path, p
     read = line["tokens"] * line["tokens_read_per_second"] / line["tokens_per_second"]
     assert read == pytest.approx(once if (packing, budget) == ("groups", 10**6) else in_rows)
     assert line["sharing"] == pytest.approx(in_rows / read)
+
+
+def test_checkpointing_comes_on_by_itself_where_activations_would_not_fit(tmp_path, monkeypatch, caplog):
+    def is_checkpointed() -> bool:
+        model = load_student(tiny_config(tmp_path, tokens_per_micro_batch=2_000)).model
+        return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
+
+    assert not is_checkpointed()
+    monkeypatch.setattr("distill.train.estimate.device_memory", lambda device: 2**20)
+    assert is_checkpointed()
+    assert "gradient checkpointing is on: training would take" in caplog.text

@@ -148,7 +148,11 @@ class TrainConfig(Config):
 
     'auto' spreads a student that is trained in full.
     """
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Compute a layer's activations again when its gradients are due; 'auto' where they would not fit the memory.
+
+    'auto' goes by an estimate, which ``distill train --dry-run`` shows. A third more arithmetic.
+    """
     device: str = "auto"
     dtype: Dtype = "auto"
     """Compute type; weights being trained are always float32 masters."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from distill.errors import DistillError
 from distill.models import load_model_config, pick_device, pick_dtype
@@ -101,6 +101,20 @@ def checkpointing_pays(memory: MemoryEstimate, device_bytes: int) -> bool:
     return memory.total(checkpointing=False) > USABLE * device_bytes
 
 
+def decide_checkpointing(asked: bool | Literal["auto"], memory: MemoryEstimate, device_bytes: int | None) -> bool:
+    """Whether to train with gradient checkpointing: as asked, and with 'auto' where it pays.
+
+    >>> memory = MemoryEstimate(4, 4, 8, 2, 100, 10, 1)
+    >>> decide_checkpointing(True, memory, 200), decide_checkpointing("auto", memory, 120)
+    (True, True)
+    >>> decide_checkpointing("auto", memory, 200), decide_checkpointing("auto", memory, None)
+    (False, False)
+    """
+    if asked == "auto":
+        return device_bytes is not None and checkpointing_pays(memory, device_bytes)
+    return asked
+
+
 def estimate_memory(
     config: TrainConfig,
     shape: StudentShape | None = None,
@@ -173,7 +187,7 @@ def student_shape(config: TrainConfig, groups: Sequence[GroupTokens] | None = No
     weights = list(model.parameters())
     trained = [weight for weight in weights if weight.requires_grad]
     body = [weight for weight in weights if weight.ndim > 1 and id(weight) not in ends]
-    heads = text.num_attention_heads
+    heads = getattr(text, "num_attention_heads", 0)  # Mamba has none
     return StudentShape(
         parameters=sum(weight.numel() for weight in weights),
         trained=sum(weight.numel() for weight in trained),
@@ -182,7 +196,7 @@ def student_shape(config: TrainConfig, groups: Sequence[GroupTokens] | None = No
         trained_body_matrices=sum(weight.numel() for weight in body if weight.requires_grad),
         layers=text.num_hidden_layers,
         width=text.hidden_size,
-        attention_width=heads * (getattr(text, "head_dim", None) or text.hidden_size // heads),
+        attention_width=heads and heads * (getattr(text, "head_dim", None) or text.hidden_size // heads),
         vocabulary=output.shape[0],
         trains_head=output.requires_grad,
         compute_bytes=dtype.itemsize,

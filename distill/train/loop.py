@@ -133,7 +133,7 @@ def _run(
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices):
         torch.manual_seed(config.seed)  # draws the adapters
-        student = load_student(config)
+        student = load_student(config, processes=ranks.size if config.shards else 1)
         check_vocabulary(student, data.largest_id())
         checkpoint = resume_point(out)
         if ranks.is_first and checkpoint is None:

@@ -8,6 +8,7 @@ adapters are in float32.
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,9 @@ from distill.train.sharding import whole
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,11 @@ class Student:
         return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
 
 
-def load_student(config: TrainConfig) -> Student:
+def load_student(config: TrainConfig, processes: int = 1) -> Student:
     """The base student in training mode; new adapters are drawn from torch's global generator.
+
+    Args:
+        processes: that will share one copy of it.
 
     Raises:
         DistillError: the model cannot be loaded, its logits cannot be read from hidden states, it has no
@@ -76,13 +83,29 @@ def load_student(config: TrainConfig) -> Student:
     if config.lora is not None:
         model = _with_adapters(model, config.model, config.lora)
     check_head(model)
-    if config.gradient_checkpointing:
+    if _checkpoints(config, device, processes):
         # the other kind needs inputs with gradients, which frozen embeddings under adapters do not give
         contexts = partial(checkpoint_contexts, device)
         model.gradient_checkpointing_enable(
             gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts}
         )
     return Student(model.train(), load_tokenizer(config.model), device, dtype)
+
+
+def _checkpoints(config: TrainConfig, device: torch.device, processes: int) -> bool:
+    """Whether activations are to be computed twice."""
+    if config.gradient_checkpointing != "auto":
+        return config.gradient_checkpointing
+    from distill.train.estimate import decide_checkpointing, device_memory, estimate_memory
+
+    memory, room = estimate_memory(config, processes=processes), device_memory(device)
+    decided = decide_checkpointing("auto", memory, room)
+    if decided and room is not None:
+        logger.warning(
+            "gradient checkpointing is on: training would take %.1f GiB without it, and there are %.1f",
+            memory.total(checkpointing=False) / 2**30, room / 2**30,
+        )  # fmt: skip
+    return decided
 
 
 def check_vocabulary(student: Student, largest_id: int) -> None:
