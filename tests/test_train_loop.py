@@ -12,6 +12,8 @@ from distill.errors import DistillError
 from distill.models import load_model, load_tokenizer
 from distill.registry import load
 from distill.train.checkpoint import Progress
+from distill.train.cost import training_flops, work_of
+from distill.train.estimate import student_shape
 from distill.train.loop import train_student
 from distill.train.losses.base import LossOutputs
 from distill.train.losses.sft import SFT
@@ -345,6 +347,16 @@ def test_checkpointing_comes_on_by_itself_where_activations_would_not_fit(tmp_pa
         return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
 
     assert not is_checkpointed()
-    monkeypatch.setattr("distill.train.estimate.device_memory", lambda device: 2**20)
+    monkeypatch.setattr("distill.train.estimate.device_memory", lambda _: 2**20)
     assert is_checkpointed()
     assert "gradient checkpointing is on: training would take" in caplog.text
+
+
+def test_a_device_that_is_known_has_its_utilisation_in_every_line(tmp_path, monkeypatch):
+    assert "mfu" not in make_trainer(tiny_config(tmp_path)).take_step()
+    monkeypatch.setattr("distill.train.trainer._stated_flops", lambda _: 1e12)
+    trainer = make_trainer(tiny_config(tmp_path))
+    groups = [trainer.data.tokens(group)[0] for group in trainer.plan.groups_of(0)]
+    flops = training_flops(student_shape(tiny_config(tmp_path)), work_of(groups, packed=True), checkpointing=False)
+    line = trainer.take_step()
+    assert line["mfu"] == pytest.approx(flops / 1e12 * line["tokens_per_second"] / line["tokens"])

@@ -24,6 +24,7 @@ from distill.train.estimate import (
     MemoryEstimate,
     StudentShape,
     checkpointing_pays,
+    decide_checkpointing,
     device_memory,
     estimate_memory,
     student_shape,
@@ -64,8 +65,9 @@ class DevicePlan:
     dtype: str
     memory_bytes: int | None
     flops_per_second: float
-    """What one large product reaches here, times the share of it that training is taken to reach."""
+    """What one large product reaches here, times ``assumed_share``."""
     assumed_share: float
+    """Of it, that training is taken to reach."""
     flops: float
     """Of the whole run."""
     seconds: float
@@ -86,15 +88,24 @@ class TrainingPlan:
     passes: PassPlan
     student: StudentShape
     memory: MemoryEstimate
+    total_bytes: int
+    """Of memory, without gradient checkpointing."""
+    checkpointed_bytes: int
+    """Of memory, with it."""
     gradient_checkpointing: bool
-    """What the recipe asks for."""
+    """As the recipe asks for it."""
     checkpointing_pays: bool | None
     """Whether it would not fit without; None where the device does not say how much memory it has."""
     device: DevicePlan
 
 
-def plan_training(config: TrainConfig, progress: ReportProgress = silent) -> TrainingPlan:
+def plan_training(
+    config: TrainConfig, progress: ReportProgress = silent, *, device_flops: float | None = None
+) -> TrainingPlan:
     """What ``train_student`` would do with a recipe; reads the dataset and the student's config alone.
+
+    Args:
+        device_flops: FLOP per second that the device reaches in one large product; measured if not given.
 
     Raises:
         DistillError: the dataset, method or student's config does not fit.
@@ -114,7 +125,7 @@ def plan_training(config: TrainConfig, progress: ReportProgress = silent) -> Tra
     memory = estimate_memory(config, shape, pass_tokens=shape.pass_tokens, learnt_tokens=learnt)
     device = pick_device(config.device)
     room = device_memory(device)
-    checkpointing = bool(config.gradient_checkpointing)
+    checkpointing = decide_checkpointing(config.gradient_checkpointing, memory, room)
     return TrainingPlan(
         dataset=config.dataset,
         model=config.model,
@@ -127,9 +138,11 @@ def plan_training(config: TrainConfig, progress: ReportProgress = silent) -> Tra
         passes=passes,
         student=shape,
         memory=memory,
+        total_bytes=memory.total(checkpointing=False),
+        checkpointed_bytes=memory.total(checkpointing=True),
         gradient_checkpointing=checkpointing,
         checkpointing_pays=None if room is None else checkpointing_pays(memory, room),
-        device=_device(config, config.epochs * training_flops(shape, work, checkpointing=checkpointing)),
+        device=_device(config, config.epochs * training_flops(shape, work, checkpointing=checkpointing), device_flops),
     )
 
 
@@ -166,16 +179,20 @@ def _tokens_of(batch: MicroBatch, *, packed: bool) -> int:
     return max(rows) * len(rows)
 
 
-def _device(config: TrainConfig, flops: float) -> DevicePlan:
+def _device(config: TrainConfig, flops: float, device_flops: float | None) -> DevicePlan:
     import torch
 
     device = pick_device(config.device)
-    dtype, share = pick_dtype(config.dtype, device), ASSUMED_SHARE[device.type if device.type == "cuda" else "cpu"]
-    rate = share * measured_flops(device, dtype)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    dtype = str(pick_dtype(config.dtype, device)).removeprefix("torch.")
+    share = ASSUMED_SHARE.get(device.type, ASSUMED_SHARE["cpu"])
+    rate = share * (device_flops or measured_flops(device, getattr(torch, dtype)))
+    threads = torch.get_num_threads()
+    name = f"{threads} CPU thread{'s' if threads > 1 else ''}"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return DevicePlan(
         device=name,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype,
         memory_bytes=device_memory(device),
         flops_per_second=rate,
         assumed_share=share,

@@ -18,7 +18,9 @@ from distill.packing.backward import backpropagate
 from distill.packing.head import token_statistics
 from distill.packing.layout import GroupTokens, num_tokens_in_rows
 from distill.train.checkpoint import Progress
+from distill.train.cost import stated_flops, training_flops, work_of
 from distill.train.data import TrainData
+from distill.train.estimate import student_shape
 from distill.train.losses.base import Method
 from distill.train.optimizer import build_optimizer, learning_rate
 from distill.train.passes import Pass, Passes
@@ -84,13 +86,16 @@ class Trainer:
             shard(student.model)
         self.optimizer = build_optimizer(student.trained_parameters().values(), config.optimizer)
         self.progress = Progress()
+        self._stated_flops = _stated_flops(student)
+        self._shape = None if self._stated_flops is None else student_shape(config)
         self._config = config
 
     def take_step(self) -> dict[str, Any]:
         """Take the next optimizer step and say what happened, as a line for the metrics file.
 
         ``tokens_per_second`` counts supervised tokens, ``tokens_read_per_second`` all that passed through the model;
-        ``sharing`` is how many times as many these were if every completion had a prompt of its own.
+        ``sharing`` is how many times as many these were if every completion had a prompt of its own; ``mfu``, where
+        the device is known, the share of its stated speed that was used.
 
         A step whose loss or gradient is not finite changes no weight; it is logged and counted.
 
@@ -130,10 +135,19 @@ class Trainer:
             "tokens_per_second": step.num_tokens / wall_seconds,
             "tokens_read_per_second": num_read / wall_seconds,
             "sharing": in_rows / num_read,
+            **self._utilisation(step, wall_seconds),
             "peak_memory_bytes": self.peak_memory(),
             "cpu_seconds": self.progress.cpu_seconds,
             **({} if is_finite else {"skipped": True}),
         }
+
+    def _utilisation(self, step: StepData, seconds: float) -> dict[str, float]:
+        """MFU: the arithmetic of a step, none of it counted twice, over what the devices could have done meanwhile."""
+        if self._stated_flops is None or self._shape is None:
+            return {}
+        work = work_of(step.groups, packed=self.passes.is_packed)
+        done = training_flops(self._shape, work, checkpointing=False)
+        return {"mfu": done / (seconds * self._stated_flops * self.ranks.size)}
 
     def step_data(self, numbers: Sequence[int]) -> StepData:
         """The completions of these groups with their share in the step's loss."""
@@ -265,6 +279,15 @@ class Trainer:
                 f"{skipped} steps had a loss or gradient that is not finite, the last one step {step}",
                 hint="lower optimizer.learning_rate, or raise max_skipped_steps if they are rare",
             )
+
+
+def _stated_flops(student: Student) -> float | None:
+    """What the student's device could do; known of some GPUs, in bfloat16."""
+    import torch
+
+    if student.device.type != "cuda" or student.dtype is not torch.bfloat16:
+        return None
+    return stated_flops(torch.cuda.get_device_name(student.device))
 
 
 def _completions(groups: Sequence[GroupTokens]) -> Iterator[TokenIds]:
