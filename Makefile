@@ -45,5 +45,5 @@ clean:  ## remove the environment and the quick start's runs
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) -e '.[dev,scale,gym]'
+	$(PIP) -e '.[dev,scale,gym,plot]'
 	@touch $@

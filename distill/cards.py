@@ -102,6 +102,8 @@ class CardPrompt(Config):
     template: str = "{question}\n\n{options}"
     plain_template: str = "Question: {question}\n{options}\nAnswer:"
     """Used instead of ``template`` when the format is 'plain'."""
+    examples: str = ""
+    """Split whose worked solutions serve as examples in few-shot prompts."""
 
 
 class Card(Config):
@@ -123,12 +125,18 @@ class Card(Config):
     columns: CardColumns = CardColumns()
     metadata: dict[str, Names] = Field(default_factory=dict)
     """What else of a row is kept with the problem: name -> column."""
+    by: str = ""
+    """Which of ``metadata`` a report is split by; empty takes 'task', 'category' ... where there is one."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """What a task, category ... (see ``by``) asks for, in a sentence that templates take as '{description}'."""
     answer_after: str | None = None
     """The gold answer is what follows the last of this marker."""
     question_before: Names = ()
     """Markers of what some data append to a question, options or a cue: it ends before the first one it contains."""
     options_in_question: Literal["keep", "cut"] | None = None
     """Options are lettered lines at the question's end: read them from there, and leave or remove them."""
+    without: Names = ()
+    """Sources that it may share problems with: an evaluation leaves out those whose question stands in one of them."""
     gold: bool = True
     """False where no gold answer exists."""
     null_answer: str | None = None

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import distill
-from distill.commands import curation, evaluation, looking, training
+from distill.commands import curation, evaluation, looking, safety, training
 
 app = typer.Typer(
     name="distill",
@@ -47,8 +47,10 @@ for command in (
     looking.inspect,
     training.train,
     training.merge,
+    training.plot,
     evaluation.evaluate,
     evaluation.compare,
+    safety.safety,
     evaluation.verify,
     looking.list_parts,
     looking.doctor,

@@ -6,6 +6,7 @@ the braces of mathematics survive, and a question that contains '{options}' is l
 
 from __future__ import annotations
 
+import json
 import re
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
@@ -27,10 +28,12 @@ REASONING_SYSTEM = (
 )
 """Asks for the template that the format reward looks for; AdvDistill states its parts but not its wording."""
 
-FIELDS = ("question", "options")
+FIELDS = ("question", "options", "description")
 _FIELD = re.compile(r"\{(" + "|".join(FIELDS) + r")\}")
 # A LaTeX argument such as \boxed{answer} is no field: there a letter stands before the brace.
 _UNKNOWN_FIELD = re.compile(r"(?<![A-Za-z\\}])\{([A-Za-z_]+)\}")
+# Without a description what introduces it goes, too.
+_DESCRIPTION_AND_TEXT_BEFORE = re.compile(r"\A.*?\{description\}\s*", re.DOTALL)
 _OPTIONS_AND_SPACE_BEFORE = re.compile(r"\s*\{options\}")
 
 
@@ -49,18 +52,20 @@ def resolve_prompt(config: PromptConfig, card: Card) -> PromptConfig:
 
 
 def check_template(template: str) -> None:
-    """Raise a DistillError unless the template has '{question}' and no field but '{question}' and '{options}'."""
+    """Raise a DistillError unless the template has '{question}', and no field besides '{options}', '{description}'."""
     unknown = [name for name in _UNKNOWN_FIELD.findall(template) if name not in FIELDS]
     if unknown:
         raise DistillError(
             f"prompt.template has an unknown field '{{{unknown[0]}}}'",
-            hint="its fields are '{question}' and '{options}'",
+            hint="its fields are '{question}', '{options}' and '{description}'",
         )
     if "{question}" not in template:
         raise DistillError("prompt.template has no field '{question}'", hint=f"found '{template}'")
 
 
-def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTokenizerBase | None) -> Prompt:
+def build_prompt(
+    problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTokenizerBase | None, examples: str = ""
+) -> Prompt:
     """Put a problem to a model, exactly as the model will read it.
 
     ``chat`` renders the messages by the tokenizer's chat template, up to where the assistant begins, and
@@ -71,6 +76,7 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
 
     Args:
         prompt: as ``resolve_prompt`` returns it.
+        examples: worked examples that stand before the template.
         tokenizer: None leaves ``token_ids`` empty and the text plain, for completions that exist already.
 
     Raises:
@@ -78,7 +84,7 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
     """
     if prompt.format is None or prompt.system is None or prompt.template is None:
         raise ValueError("prompt config is not resolved")
-    messages = _messages(prompt.system, fill_template(prompt.template, problem))
+    messages = _messages(prompt.system, examples + fill_template(prompt.template, problem))
     if tokenizer is None or prompt.format == "plain":
         text = "\n\n".join(message["content"] for message in messages)
         token_ids = () if tokenizer is None else _encode_plain(text, tokenizer)
@@ -89,16 +95,23 @@ def build_prompt(problem: Problem, prompt: PromptConfig, tokenizer: PreTrainedTo
 
 
 def fill_template(template: str, problem: Problem) -> str:
-    r"""A template with the problem's question and options in it; without options their line disappears.
+    r"""A template with the problem's question, options and description (of its task, out of the metadata) in it.
+
+    Without options their line disappears, without a description all that stands before it, too.
 
     >>> fill_template("{question}\n\n{options}", Problem("1", "Which?", "B", options=("this", "that")))
     'Which?\n\n(A) this\n(B) that'
     >>> fill_template("Q: {question}\n{options}\nA:", Problem("1", "What is {x} in \\frac{x}{2}?", "4"))
     'Q: What is {x} in \\frac{x}{2}?\nA:'
+    >>> fill_template("Task: {description}\nQ:{question}", Problem("1", "2?", "", metadata='{"description": "Add."}'))
+    'Task: Add.\nQ:2?'
     """
     if not problem.options:
         template = _OPTIONS_AND_SPACE_BEFORE.sub("", template)
-    values = {"question": problem.question, "options": list_options(problem.options)}
+    description = str(json.loads(problem.metadata).get("description", "")) if "{description}" in template else ""
+    if not description:
+        template = _DESCRIPTION_AND_TEXT_BEFORE.sub("", template)
+    values = {"question": problem.question, "options": list_options(problem.options), "description": description}
     return _FIELD.sub(lambda match: values[match.group(1)], template)
 
 

@@ -188,6 +188,19 @@ def test_a_bootstrap_by_cluster_is_that_of_the_cluster_means_where_clusters_are_
     assert paired_bootstrap(differences, clusters=range(len(differences))) == paired_bootstrap(differences)
 
 
+def test_a_resample_is_divided_by_the_problems_that_it_holds() -> None:
+    # A cluster of 9 problems that all differ by 1, and 9 clusters of one problem each that differ by 0.
+    differences = [1.0] * 9 + [0.0] * 9
+    clusters = [0] * 9 + list(range(1, 10))
+    bootstrap = paired_bootstrap(differences, clusters=clusters)
+    # The large one is drawn not at all in (9/10)^10 = 35 % of resamples, whose mean is then 0 / 10; and k times
+    # otherwise, when the mean is 9 k / (8 k + 10). k <= 2 holds in 93.0 % of them and k <= 3 in 98.7 %, so the
+    # quantile of 97.5 % is 27/34, moved away from the mean of 1/2.
+    assert bootstrap.p == pytest.approx(2 * 0.9**10, abs=0.03)
+    factor = (10 / 9) ** 0.5 * 2.262157 / 1.959964  # t of 9 degrees of freedom over z
+    assert bootstrap.interval.high == pytest.approx(0.5 + factor * (27 / 34 - 0.5), abs=1e-4)
+
+
 def test_a_single_cluster_says_nothing() -> None:
     assert paired_bootstrap([1.0] * 8, clusters=[0] * 8) == PairedBootstrap(Interval(-1.0, 1.0), 1.0)
 

@@ -68,6 +68,8 @@ def test_several_completions_give_avg_at_n_and_pass_at_k() -> None:
     # Scores 1/2 and 1/4. pass@2: 1 - C(2,2)/C(4,2) = 5/6 and 1 - C(3,2)/C(4,2) = 1/2, mean 2/3.
     assert report.accuracy == 0.375
     assert report.pass_at_k == {1: 0.375, 2: pytest.approx(2 / 3), 4: 1.0}
+    # No wrong completion here has an answer that could be voted for: a right one among k wins.
+    assert report.majority_at_k == pytest.approx(dict(report.pass_at_k))
     assert report.completions_per_problem == 4
     assert [problem.score for problem in report.problems] == [0.5, 0.25]
 
@@ -118,7 +120,7 @@ def test_a_report_on_disk_is_json_with_one_problem_per_line(tmp_path: Path) -> N
     write_report(report_of(judged_group(0, (RIGHT, 10, "stop"))), tmp_path / "report.json")
     text = (tmp_path / "report.json").read_text()
     assert re.search(
-        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10], "cluster": ""}\n',
+        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10], "cluster": "", "answers": \[""]}\n',
         text,
     )
     values = json.loads(text)
@@ -156,3 +158,27 @@ def test_reports_are_found_at_a_file_in_a_folder_or_one_below(tmp_path: Path) ->
     assert find_reports(ood) == [ood]
     with pytest.raises(DistillError, match=r"holds no report\.json"):
         find_reports(tmp_path / "empty")
+
+
+def test_variants_of_one_problem_are_a_cluster_in_the_interval_of_the_accuracy() -> None:
+    judged = [judged_group(number, (RIGHT if number < 4 else WRONG, 10, "stop")) for number in range(8)]
+    named = [
+        replace(item, group=replace(item.group, problem=replace(item.group.problem, metadata=metadata)))
+        for item, metadata in zip(
+            judged, ['{"seed_problem": "3 + 4?"}'] * 4 + ['{"seed_problem": "5 + 6?"}'] * 4, strict=True
+        )
+    ]
+    report = report_of(*named)
+    assert len({problem.cluster for problem in report.problems}) == 2
+    assert report.interval == wilson_interval(1, 2)  # all variants alike: two tries, not eight
+    assert report_of(*judged).interval == wilson_interval(4, 8)
+
+
+def test_the_votes_of_a_problems_completions_are_counted_by_answer_whatever_its_case_and_spaces() -> None:
+    item = judged_group(0, (RIGHT, 1, "stop"), (WRONG, 1, "stop"), (WRONG, 1, "stop"), (WRONG, 1, "stop"))
+    answers = ("4", "Five", " five ", "6")
+    verdicts = tuple(replace(verdict, answer=answer) for verdict, answer in zip(item.verdicts, answers, strict=True))
+    report = report_of(replace(item, verdicts=verdicts))
+    assert len(set(report.problems[0].answers)) == 3
+    # Of 2: the right one stands in 3 of 6 sets, level with another. Of all 4: 'five' has two votes.
+    assert report.majority_at_k == {1: 0.25, 2: 0.25, 4: 0.0}

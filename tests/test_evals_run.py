@@ -124,7 +124,7 @@ def test_the_tiny_model_is_evaluated_and_everything_is_on_disk(tiny_folder: Path
     [report] = evaluate(tiny_config(tiny_folder, sums), tmp_path / "out")
     folder = tmp_path / "out" / "sums-all"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "completions.jsonl", "report.json", "settings.json",
+        ".lock", "completions.jsonl", "report.json", "results.json", "settings.json",
     ]  # fmt: skip
     assert read_report(folder / "report.json") == report
     assert (report.num_problems, report.num_completions, report.name) == (6, 12, "sums:all")

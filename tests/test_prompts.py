@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -174,7 +176,11 @@ def test_the_recipe_wins_over_the_card_and_the_card_over_the_default() -> None:
     default = resolve_prompt(PromptConfig(), card())
     assert default == PromptConfig(format="chat", system=REASONING_SYSTEM, template="{question}")
     assert resolve_prompt(PromptConfig(), card("arithmetic")).system == ""
-    assert resolve_prompt(PromptConfig(format="plain"), card("bbh")).template == "Q: {question}\nA:"
+    of_slowed = "Task Description:\n{description}\nQ:{question}\n\nA:"
+    assert resolve_prompt(PromptConfig(format="plain"), card("bbh")).template == of_slowed
+    described = replace(problem("2?"), metadata='{"description": "Count."}')
+    assert fill_template(of_slowed, described) == "Task Description:\nCount.\nQ:2?\n\nA:"
+    assert fill_template(of_slowed, problem("2?")) == "Q:2?\n\nA:"
     own = PromptConfig(format="plain", system="", template="{question}:")
     assert resolve_prompt(own, card()) == own
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distill.commands.options import (
+    CardOption,
+    HtmlOption,
     JsonOption,
     LimitOption,
     OutOption,
@@ -19,13 +21,33 @@ from distill.commands.options import (
     interruptible,
     load,
     run_name,
+    write_documents,
 )
+from distill.errors import DistillError
+
+if TYPE_CHECKING:
+    from distill.config import EvalConfig
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id or folder of a model, or of a training run.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Hub id or folder of a model, or of a training run; with --from a name for the model."),
+    ] = None,
     benchmarks: Annotated[
         list[str] | None, typer.Option("--benchmark", "-b", help="Data card, 'card:split' or file; may be repeated.")
+    ] = None,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Score completions that exist: a file of rows, samples of lm-evaluation-harness, or the folder of "
+            "an evaluation.",
+        ),
+    ] = None,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="Also by this rule of the benchmark: authors, lm-eval; may be repeated."),
     ] = None,
     recipe: RecipeOption = None,
     limit: LimitOption = None,
@@ -34,24 +56,47 @@ def evaluate(
     resume: ResumeOption = "if-possible",
     sets: SetOption = None,
     print_config: PrintConfigOption = False,
+    html: HtmlOption = None,
+    card: CardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on benchmarks: accuracy with intervals, lengths, truncation, missing answers.
 
     [dim]distill eval runs/arithmetic-advdistill -b arithmetic -b arithmetic:ood[/dim]
     [dim]distill eval tiny-student -b gsm8k --set source.path=test.jsonl --limit 100[/dim]
+    [dim]distill eval --from completions.jsonl -b bbh --rule authors[/dim]
     """
     from distill import terminal
     from distill.config import EvalConfig
 
-    flags = {"model": model, "benchmarks": benchmarks or None, "limit": limit, "seed": seed}
+    flags: dict[str, Any] = {"model": model, "benchmarks": benchmarks or None, "limit": limit, "seed": seed}
+    flags["rules"] = rules or None
+    flags["recorded"] = {"path": str(recorded)} if recorded else None
     config = load(EvalConfig, "eval", recipe, sets, flags, print_config)
+    if config.recorded.path is not None:
+        return write_documents(html, card, [_rescore(config, out, as_json=as_json)])
+    if not config.model:
+        raise DistillError("there is no model to evaluate", hint="name one, or completions that exist with --from FILE")
     from distill.evals.run import evaluate as run_evaluation
 
-    folder = out or Path("runs") / f"eval-{run_name(Path(model))}"
+    folder = out or Path("runs") / f"eval-{run_name(Path(config.model))}"
     with interruptible("finished problems are safe"), terminal.show_progress() as progress:
         result = run_evaluation(config, folder, resume=resume, progress=progress)
     terminal.show_evaluated(result, folder, as_json=as_json)
+    return write_documents(html, card, [folder])
+
+
+def _rescore(config: EvalConfig, out: Path | None, *, as_json: bool) -> Path:
+    from distill import terminal
+    from distill.evals.rescore import rescore
+
+    path = Path(config.recorded.path or "").expanduser()
+    inside = path.parent.name if path.stem == "completions" else path.name.partition(".")[0]
+    folder = out or Path("runs") / f"rescored-{inside or path.resolve().name}"
+    with interruptible("nothing was changed"), terminal.show_progress() as progress:
+        result = rescore(config, folder, progress=progress, note=lambda line: typer.echo(line, err=True))
+    terminal.show_evaluated(result, folder, as_json=as_json)
+    return folder
 
 
 def compare(
@@ -59,16 +104,20 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="Report the others are compared with; the first if not given.")
     ] = None,
+    html: HtmlOption = None,
+    card: CardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put reports side by side, paired by problem: what differs beyond chance.
 
     [dim]distill compare runs/eval-tiny-student runs/eval-arithmetic-sft[/dim]
+    [dim]distill compare runs/eval-tiny-student runs/eval-arithmetic-sft --html comparison.html[/dim]
     """
     from distill import terminal
     from distill.evals.compare import compare_reports
 
     terminal.show_comparison(compare_reports(reports, baseline=baseline), as_json=as_json)
+    write_documents(html, card, reports, baseline)
 
 
 def verify(

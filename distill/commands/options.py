@@ -6,7 +6,7 @@ import _thread
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +36,12 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N problems.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 ResumeOption = Annotated[Resume, typer.Option("--resume", help="Go on with a run that was interrupted.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Also write one page of HTML that needs nothing else.")
+]
+CardOption = Annotated[
+    Path | None, typer.Option("--card", metavar="FILE", help="Also write a Markdown section for a model card.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 PrintConfigOption = Annotated[bool, typer.Option("--print-config", help="Print the resolved recipe and stop.")]
 AuditOption = Annotated[
@@ -75,6 +81,20 @@ def load(
         typer.echo(to_yaml(config, section), nl=False)
         raise typer.Exit
     return config
+
+
+def write_documents(html: Path | None, card: Path | None, sources: Sequence[Path], baseline: str | None = None) -> None:
+    """Write the page and the model card's section that were asked for, of what these folders hold."""
+    if html is not None:
+        from distill.evals.page.page import write_page
+
+        write_page(html, sources, baseline)
+        typer.echo(f"page: {html}", err=True)
+    if card is not None:
+        from distill.evals.page.model_card import write_model_card
+
+        write_model_card(card, sources, baseline)
+        typer.echo(f"model card: {card}", err=True)
 
 
 def judging_flags(audit_fast_path: float | None, allow_code: bool, allow_network: bool) -> dict[str, Any]:

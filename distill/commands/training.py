@@ -23,37 +23,46 @@ from distill.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from distill.config import TrainConfig
+    from distill.config import EvalConfig, ResumePolicy, TrainConfig
+    from distill.train.report import TrainReport
+
+ModelOption = Annotated[str | None, typer.Option(help="Hub id or folder of the base student, or 'tiny-student'.")]
+MethodOption = Annotated[
+    str | None, typer.Option(help="sft, advdistill, slowed ...; 'distill list methods' has all of them.")
+]
+CompletionsOption = Annotated[
+    int | None, typer.Option("--completions-per-group", min=1, help="Use only the first N of every group.")
+]
+MaskOption = Annotated[
+    float | None,
+    typer.Option("--low-entropy-mask", metavar="K", help="Do not train on the K % surest tokens (SLowED)."),
+]
+TuningOption = Annotated[
+    float | None,
+    typer.Option("--slow-tuning", metavar="TAU", help="Let no weight matrix change by more than TAU (SLowED)."),
+]
+EvaluateOption = Annotated[
+    list[str] | None,
+    typer.Option("--evaluate", metavar="BENCHMARK", help="Measure every epoch's student; may be repeated."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be trained, in what memory and time, and stop.")
+]
 
 
 def train(
     dataset: Annotated[Path, typer.Argument(help="A curated dataset, or the run that holds it.")],
-    model: Annotated[str | None, typer.Option(help="Hub id or folder of the base student, or 'tiny-student'.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="sft, advdistill, slowed ...; 'distill list methods' has all of them.")
-    ] = None,
-    completions_per_group: Annotated[
-        int | None, typer.Option("--completions-per-group", min=1, help="Use only the first N of every group.")
-    ] = None,
-    low_entropy_mask: Annotated[
-        float | None,
-        typer.Option("--low-entropy-mask", metavar="K", help="Do not train on the K % surest tokens (SLowED)."),
-    ] = None,
-    slow_tuning: Annotated[
-        float | None,
-        typer.Option("--slow-tuning", metavar="TAU", help="Let no weight matrix change by more than TAU (SLowED)."),
-    ] = None,
-    evaluate: Annotated[
-        list[str] | None,
-        typer.Option("--evaluate", metavar="BENCHMARK", help="Measure every epoch's student; may be repeated."),
-    ] = None,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    completions_per_group: CompletionsOption = None,
+    low_entropy_mask: MaskOption = None,
+    slow_tuning: TuningOption = None,
+    evaluate: EvaluateOption = None,
     recipe: RecipeOption = None,
     out: OutOption = None,
     seed: SeedOption = None,
     resume: ResumeOption = "if-possible",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained, in what memory and time, and stop.")
-    ] = False,
+    dry_run: DryRunOption = False,
     sets: SetOption = None,
     print_config: PrintConfigOption = False,
     as_json: JsonOption = False,
@@ -68,7 +77,6 @@ def train(
     """
     from distill import terminal
     from distill.config import TrainConfig
-    from distill.train import silent
 
     flags = {
         "dataset": str(dataset),
@@ -82,27 +90,43 @@ def train(
     config = load(TrainConfig, "train", recipe, sets, flags, print_config)
     if dry_run:
         return _show_plan(config, as_json)
-    from distill.commands.epoch_evaluation import evaluating
+    folder = out or Path("runs") / f"{run_name(dataset)}-{config.method.split(':')[-1]}"
+    report = _train(config, folder, resume, _measured(config, folder, recipe, evaluate))
+    return terminal.show_trained(report, as_json=as_json) if report is not None else None
+
+
+def _measured(
+    config: TrainConfig, folder: Path, recipe: Path | None, benchmarks: list[str] | None
+) -> EvalConfig | None:
+    """How the student of every epoch is measured; None where it is not."""
     from distill.config import EvalConfig
+
+    if not benchmarks:
+        return None
+    judged = {"benchmarks": benchmarks, "model": str(folder), "device": config.device, "dtype": config.dtype}
+    found: EvalConfig = load(EvalConfig, "eval", recipe, None, judged, False)
+    return found
+
+
+def _train(config: TrainConfig, folder: Path, resume: ResumePolicy, measured: EvalConfig | None) -> TrainReport | None:
+    """The report of a run; None in every process but the first."""
+    from distill import terminal
+    from distill.commands.epoch_evaluation import evaluating
+    from distill.train import silent
     from distill.train.loop import train_student
     from distill.train.ranks import join_ranks, leave_ranks
 
-    folder = out or Path("runs") / f"{run_name(dataset)}-{config.method.split(':')[-1]}"
     is_first = join_ranks(config.device).is_first
     with (
         interruptible("the last checkpoint is safe", GRACE_SECONDS) as stopped,
         terminal.show_progress() if is_first else nullcontext(silent) as progress,
     ):
-        on_epoch_end = None
-        if evaluate:
-            judged = {"benchmarks": evaluate, "model": str(folder), "device": config.device, "dtype": config.dtype}
-            measured = load(EvalConfig, "eval", recipe, None, judged, False)
-            on_epoch_end = evaluating(measured, folder, progress)
+        on_epoch_end = evaluating(measured, folder, progress) if measured is not None else None
         report = train_student(
             config, folder, resume=resume, progress=progress, on_epoch_end=on_epoch_end, stopped=stopped
         )
     leave_ranks()
-    return terminal.show_trained(report, as_json=as_json) if is_first else None
+    return report if is_first else None
 
 
 def _show_plan(config: TrainConfig, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from distill.config.curation import (
     SamplingConfig,
     TeacherConfig,
 )
-from distill.config.evaluation import EvalConfig
+from distill.config.evaluation import EvalConfig, ExamplesConfig
 from distill.config.problems import ColumnsConfig, PromptConfig, SourceConfig, VerifierConfig
 from distill.config.training import LoraConfig, LossConfig, MaskConfig, OptimizerConfig, SlowTuningConfig, TrainConfig
 
@@ -33,6 +33,7 @@ __all__ = [
     "Dtype",
     "EntropiesConfig",
     "EvalConfig",
+    "ExamplesConfig",
     "FilterConfig",
     "FilterTest",
     "LoraConfig",

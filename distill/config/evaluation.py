@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
 from distill.config.base import Config, Dtype
-from distill.config.curation import SamplingConfig
+from distill.config.curation import RecordedConfig, SamplingConfig
 from distill.config.problems import PromptConfig, SourceConfig, VerifierConfig
+
+
+class ExamplesConfig(Config):
+    """Worked examples before each question, as base models need them; a number is short for ``count``."""
+
+    number_is: ClassVar[str] = "count"
+    count: int = Field(0, ge=0)
+    """How many, of the question's own task or category where there are any."""
+    path: str | None = None
+    """A file of problems with their solutions, or of rows 'task' and 'prompt' with the examples of each task as text;
+    None takes the split that the data card names."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """True when there are to be any."""
+        return self.count > 0 or self.path is not None
 
 
 class EvalConfig(Config):
@@ -18,8 +36,16 @@ class EvalConfig(Config):
     source: SourceConfig = SourceConfig()
     """Overrules for a local file; only with one benchmark."""
     prompt: PromptConfig = PromptConfig()
+    examples: ExamplesConfig = ExamplesConfig()
     verifier: VerifierConfig = VerifierConfig()
     sampling: SamplingConfig = SamplingConfig(num_completions=1, temperature=0.0)
+    recorded: RecordedConfig = RecordedConfig()
+    """Score the completions of this file, or of all such files of a folder, instead of asking a model."""
+    rules: tuple[str, ...] = ()
+    """Whose rules are applied beside ours: 'authors', 'lm-eval' and others that a benchmark has."""
+    without: tuple[str, ...] | None = None
+    """Leave out problems whose question stands in one of these, such as what the model was trained on: cards,
+    'card:split' or files. None takes the data card's word."""
     limit: int | None = Field(None, ge=1)
     """Take only the first problems of each benchmark."""
     backend: str = "hf"

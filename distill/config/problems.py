@@ -29,7 +29,8 @@ class SourceConfig(Config):
     name: str = ""
     """A data card's name or path, a JSONL, CSV, TSV or Parquet file, 'owner/name' on the Hub, 'reasoning-gym:TASK'."""
     path: str | None = None
-    """A local copy that is read instead of the card's Hub dataset."""
+    """A local copy that is read instead of the card's Hub dataset; of a benchmark of several parts, such as AGIEval,
+    also a folder with a file named after each part."""
     split: str | None = None
     """A split of the card; None takes 'train' for curation and the card's test split for evaluation."""
     limit: int | None = Field(None, ge=1)
@@ -82,4 +83,4 @@ class PromptConfig(Config):
     system: str | None = None
     """System message; an empty string sends none."""
     template: str | None = None
-    """User message, with the fields '{question}' and '{options}'."""
+    """User message, with the fields '{question}', '{options}' and '{description}' of the task, where one is known."""

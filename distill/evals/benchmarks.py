@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from distill.config import EvalConfig, PromptConfig, SourceConfig, VerifierConfig
@@ -30,6 +32,8 @@ class Benchmark:
     """``markers`` filled; ``kind`` None leaves it to each problem."""
     commit: str = ""
     """The one that rows from the Hub were read at; empty for other data."""
+    by: str = ""
+    """Name in the problems' metadata by which a report tells them apart."""
 
     @property
     def full_name(self) -> str:
@@ -89,7 +93,7 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
             hint="name a judge of your own: --set verifier.kind=pkg.module:function, called with (text, gold)",
         )
     source.pin()
-    problems = tuple(source)
+    problems, shared = _without(tuple(source), source.card.without if config.without is None else config.without)
     if not problems:
         raise DistillError(f"benchmark '{name}' has no problem", hint="look at its split and its columns")
     markers = source.card.verifier.markers if config.verifier.markers is None else config.verifier.markers
@@ -97,11 +101,41 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
         name=source.card.name,
         split=source.split,
         problems=problems,
-        rejected=tuple(source.rejected),
+        rejected=(*source.rejected, *shared),
         prompt=resolve_prompt(config.prompt, source.card),
         verifier=config.verifier.model_copy(update={"markers": tuple(markers)}),
         commit=source.card.hub.revision if source.card.hub is not None and source.path is None else "",
+        by=source.card.by,
     )
+
+
+def _without(problems: tuple[Problem, ...], names: Sequence[str]) -> tuple[tuple[Problem, ...], list[Rejected]]:
+    """The problems that none of these sources asks, and the others."""
+    known: dict[bytes, str] = {}
+    for name in names:
+        card_name, split = split_benchmark(name)
+        try:
+            known |= {
+                _question_key(problem): name
+                for problem in read_problems(SourceConfig(name=card_name, split=split), role="source")
+            }
+        except DistillError as error:
+            raise DistillError(
+                f"problems that stand in '{name}' too are to be left out, and it cannot be read: {error}",
+                hint="--set without=[FILE] names a local copy, --set without=[] leaves none out",
+            ) from None
+    kept = tuple(problem for problem in problems if _question_key(problem) not in known)
+    shared = [
+        Rejected(problem.index + 1, problem.id, f"also in {known[_question_key(problem)]}")
+        for problem in problems
+        if _question_key(problem) in known
+    ]
+    return kept, shared
+
+
+def _question_key(problem: Problem) -> bytes:
+    """The same for questions that differ in case and white space only."""
+    return blake2b(" ".join(problem.question.casefold().split()).encode(), digest_size=12).digest()
 
 
 def split_benchmark(name: str) -> tuple[str, str | None]:

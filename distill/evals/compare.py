@@ -52,6 +52,11 @@ class Difference:
         """'beyond chance' where p is below 0.05."""
         return "beyond chance" if self.p < SIGNIFICANCE else "within chance"
 
+    @property
+    def holds_in_table(self) -> bool:
+        """Whether it is beyond chance even as one of all the differences that were looked at."""
+        return self.adjusted_p is not None and self.adjusted_p < SIGNIFICANCE
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -124,7 +129,7 @@ def compare_reports(sources: Sequence[Report | Path | str], baseline: str | None
                 hint="evaluate both on the same benchmark and split",
             )
     rows = _with_adjusted_p([_row(run, reference, benchmarks) for run in runs])
-    notes = tuple(note for run in runs if run is not reference for note in _notes(run, reference))
+    notes = tuple(dict.fromkeys(note for run in runs if run is not reference for note in _notes(run, reference)))
     return Comparison(benchmarks, rows, reference.label, notes)
 
 
@@ -215,7 +220,10 @@ def _notes(run: Run, reference: Run) -> Iterator[str]:
         baseline = reference.reports.get(name)
         if baseline is None:
             continue
-        common = len(_pairs(report, baseline))
+        pairs = _pairs(report, baseline)
+        common, found = len(pairs), clusters([ours for ours, _ in pairs])
+        if found is not None:
+            yield f"{name}: the problems are variants of {len(set(found))} others, and were resampled by these"
         if common < max(report.num_problems, baseline.num_problems):
             yield (
                 f"{name}: '{run.label}' ({report.num_problems} problems) and '{reference.label}' "
@@ -228,7 +236,7 @@ def _notes(run: Run, reference: Run) -> Iterator[str]:
 
 def _differing_settings(report: Report, baseline: Report) -> list[str]:
     """Dotted names of what was asked, sampled or judged in another way."""
-    compared = {"prompt", "sampling", "verifier"}
+    compared = {"examples", "prompt", "sampling", "verifier"}
     settings = ({key: item.settings[key] for key in compared & item.settings.keys()} for item in (baseline, report))
     return [name for name, _, _ in differences(*settings)]
 

@@ -66,7 +66,7 @@ def _read_all(path: Path) -> list[tuple[Path, Report]]:
 
 def _run_key(report: Report) -> str:
     """The same for all benchmarks of one evaluation; the model's files tell a student trained again apart."""
-    of_benchmark = {"benchmark", "prompt", "verifier"}
+    of_benchmark = {"benchmark", "commit", "examples", "prompt", "recorded", "verifier"}
     settings = {key: value for key, value in report.settings.items() if key not in of_benchmark}
     return json.dumps([report.label, report.model, settings], sort_keys=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
@@ -16,12 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark, benchmark_name
 from distill.evals.chance import Interval, accuracy_interval
+from distill.evals.majority import majority_at_k
 from distill.evals.metrics import (
     Means,
     TemplateAdherence,
     mean_tokens,
     means,
-    measure,
     pass_at_k,
     powers_of_two,
     share,
@@ -30,6 +30,7 @@ from distill.evals.metrics import (
 )
 from distill.evals.store import JudgedGroup
 from distill.evals.subject import Subject
+from distill.evals.tally import Part, RuleResult, Tally, macro_mean
 from distill.files import write_atomically
 from distill.problems import Rejected
 from distill.records import Outcome, Problem
@@ -51,6 +52,8 @@ class ProblemResult:
     """-1 where it is not known."""
     cluster: str = ""
     """The same for problems that are variants of one another, such as those of one seed problem of GSM-Plus."""
+    answers: tuple[str, ...] = ()
+    """A hash of each answer as it was read, in lower case; empty where there is none."""
 
     @property
     def score(self) -> float:
@@ -85,6 +88,8 @@ class Report:
     """Of the accuracy, 95 %; it allows for the likeness of one problem's completions, and of one cluster's problems."""
     pass_at_k: Mapping[int, float]
     """k -> mean over problems; k = 1, 2, 4 ... and empty for one completion per problem."""
+    majority_at_k: Mapping[int, float] = field(default_factory=dict)
+    """k -> mean over problems of the chance that the right answer has most votes of k; for the same k."""
     no_answer_rate: float
     truncation_rate: float
     unverified: int
@@ -110,7 +115,16 @@ class Report:
     """Everything that changes the result: sampling, seed, prompt, verifier, the model's files ..."""
     versions: Mapping[str, str]
     rejected: tuple[Rejected, ...] = ()
-    """Rows of the benchmark that make no problem; they do not count."""
+    """Rows of the benchmark that make no problem, or of recorded completions that cannot be scored; none counts."""
+    absent: int = 0
+    """Problems of the benchmark that a file of recorded completions has nothing of; they do not count."""
+    by: str = ""
+    """What ``parts`` are told apart by: task, category ..."""
+    parts: tuple[Part, ...] = ()
+    macro_accuracy: float | None = None
+    """The mean of the parts' accuracies; ``accuracy`` is the micro mean, in which every problem counts the same."""
+    rules: Mapping[str, RuleResult] = field(default_factory=dict)
+    """What the rules of others say of the same completions."""
     problems: tuple[ProblemResult, ...] = field(repr=False)
     """In the benchmark's order."""
     report_version: int = REPORT_VERSION
@@ -129,25 +143,35 @@ class Report:
 def build_report(
     subject: Subject,
     benchmark: Benchmark,
-    judged: Sequence[JudgedGroup],
+    judged: Iterable[JudgedGroup],
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
+    rules: Sequence[str] = (),
 ) -> Report:
-    """Measure what was judged, in the order given.
+    """Measure what was judged, in the order given, and by other rules too where some are named.
 
     Raises:
-        DistillError: nothing was judged.
+        DistillError: nothing was judged, or the benchmark has no such rule.
     """
-    if not judged:
+    tally = Tally(benchmark.name, rules, benchmark.by)
+    for item in judged:
+        tally.add(problem_result(item), item)
+    return tallied_report(subject, benchmark, tally, settings, versions)
+
+
+def tallied_report(
+    subject: Subject, benchmark: Benchmark, tally: Tally, settings: Mapping[str, Any], versions: Mapping[str, str]
+) -> Report:
+    """What a tally comes to.
+
+    Raises:
+        DistillError: it has counted nothing.
+    """
+    if not tally.results:
         raise DistillError(
             f"no problem of '{benchmark.full_name}' has a completion", hint="look at what the backend returned"
         )
-    problems = tuple(_problem_result(item) for item in judged)
-    measurements = [
-        measure(completion, verdict)
-        for item in judged
-        for completion, verdict in zip(item.group.completions, item.verdicts, strict=True)
-    ]
+    problems, measurements, parts = tuple(tally.results.values()), tally.measurements, tally.parts()
     scores = [problem.score for problem in problems]
     tokens = mean_tokens(measurements)
     return Report(
@@ -160,6 +184,7 @@ def build_report(
         accuracy=fsum(scores) / len(scores),
         interval=accuracy_interval(scores, _most_completions(problems), clusters=clusters(problems)),
         pass_at_k=_mean_pass_at_k(problems),
+        majority_at_k=_mean_majority_at_k(problems),
         no_answer_rate=share(item.outcome is Outcome.NO_ANSWER for item in measurements),
         truncation_rate=share(item.is_truncated for item in measurements),
         unverified=sum(item.outcome is Outcome.UNVERIFIED for item in measurements),
@@ -169,22 +194,33 @@ def build_report(
         degeneracy=means(measurements, lambda item: item.repeated_phrases),
         ngram_repetition=means(measurements, lambda item: item.ngram_repetition),
         template=template_adherence(measurements),
-        cpu_seconds=fsum(item.cpu_seconds for item in judged),
-        wall_seconds=fsum(item.wall_seconds for item in judged),
+        cpu_seconds=tally.cpu_seconds,
+        wall_seconds=tally.wall_seconds,
         train_cpu_seconds=subject.train_cpu_seconds,
         settings=settings,
         versions=versions,
         rejected=benchmark.rejected,
+        by=tally.by if parts else "",
+        parts=parts,
+        macro_accuracy=macro_mean(parts),
+        rules=tally.rules(),
         problems=problems,
     )
 
 
-def _problem_result(judged: JudgedGroup) -> ProblemResult:
+def problem_result(judged: JudgedGroup) -> ProblemResult:
+    """What a report keeps of one judged group."""
     outcomes = tuple(verdict.outcome for verdict in judged.verdicts)
     num_tokens = tuple(completion.num_tokens for completion in judged.group.completions)
     problem = judged.group.problem
     asked = json.dumps([problem.question, problem.answer, problem.options]).encode()
-    return ProblemResult(problem.id, _digest(asked), outcomes, num_tokens, _cluster(problem))
+    answers = tuple(_answer_digest(verdict.answer) for verdict in judged.verdicts)
+    return ProblemResult(problem.id, _digest(asked), outcomes, num_tokens, _cluster(problem), answers)
+
+
+def _answer_digest(answer: str | None) -> str:
+    words = " ".join((answer or "").lower().split())
+    return _digest(words.encode(errors="surrogatepass"))[:8] if words else ""
 
 
 def _cluster(problem: Problem) -> str:
@@ -199,7 +235,7 @@ def _digest(text: bytes) -> str:
 def clusters(problems: Sequence[ProblemResult]) -> tuple[str, ...] | None:
     """The cluster of each problem, one without being a cluster of its own; None where no two problems share one.
 
-    >>> clusters([ProblemResult("1", "", (), (), "a"), ProblemResult("2", "", (), (), "a"), ProblemResult("3", "", (), ())])
+    >>> clusters([ProblemResult(name, "", (), (), cluster) for name, cluster in (("1", "a"), ("2", "a"), ("3", ""))])
     ('a', 'a', 'problem 3')
     """
     found = tuple(problem.cluster or f"problem {problem.id}" for problem in problems)
@@ -217,6 +253,15 @@ def _mean_pass_at_k(problems: Sequence[ProblemResult]) -> dict[int, float]:
     if fewest == 1:
         return {}
     return {k: fsum(pass_at_k(n, correct, k) for n, correct in answered) / len(problems) for k in powers_of_two(fewest)}
+
+
+def _mean_majority_at_k(problems: Sequence[ProblemResult]) -> dict[int, float]:
+    """k -> mean of maj@k over problems, for the same k; one without completions is not won."""
+    answered = [problem for problem in problems if problem.outcomes]
+    return {
+        k: fsum(majority_at_k(problem.outcomes, problem.answers, k) for problem in answered) / len(problems)
+        for k in _mean_pass_at_k(problems)
+    }
 
 
 def write_report(report: Report, path: Path) -> None:

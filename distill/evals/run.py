@@ -8,28 +8,30 @@ index, not on what was sampled before it.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import distill
 from distill.config import EvalConfig, RecordedConfig, ResumePolicy, TeacherConfig
 from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark, read_benchmarks
+from distill.evals.examples import Examples
+from distill.evals.lm_eval import write_results
 from distill.evals.report import REPORT_FILE, Report, build_report, write_report
+from distill.evals.rescore import rescore
 from distill.evals.store import JudgedGroup, Store
 from distill.evals.subject import Subject, describe_model
+from distill.evals.versions import evaluation_versions
 from distill.generate import open_backend
 from distill.prompts import build_prompt
-from distill.records import Problem
-from distill.verifiers import Judge, gold_problem, open_judge
+from distill.records import Problem, Prompt
+from distill.verifiers import gold_problem, open_judge
 from distill.verifiers.limits import WITHOUT_EFFECT
+from distill.verifiers.rules import OUR_RULE, check_rule
 
 if TYPE_CHECKING:
     from distill.generate.base import Backend
@@ -46,6 +48,8 @@ def evaluate(
 ) -> list[Report]:
     """Evaluate a model on every benchmark of the config, one report for each.
 
+    Where ``recorded.path`` is set, the completions there are scored instead; see ``distill.evals.rescore``.
+
     Args:
         out: folder of the evaluation; None keeps nothing on disk.
         resume: what to do with the completions that ``out`` holds: 'if-possible' goes on with them if
@@ -56,6 +60,8 @@ def evaluate(
         DistillError: no benchmark, an unreadable one, or one whose folder was made with other settings;
             a verifier that does not exist or may not be used here. All of these before the model is loaded.
     """
+    if config.recorded.path is not None:
+        return rescore(config, out, progress=progress)
     subject = describe_model(config.model)
     benchmarks = read_benchmarks(config)
     report_progress = progress or (lambda *_: None)
@@ -87,8 +93,15 @@ class _BenchmarkRun:
         verifier = benchmark.verifier
         self.subject = subject
         self.benchmark = benchmark
+        self.rules = config.rules
+        for rule in config.rules:
+            if rule != OUR_RULE:
+                check_rule(rule, benchmark.name)
         self.judge = open_judge(verifier)
+        self.examples = Examples(config, benchmark)
         self.settings = _settings(config, subject, benchmark, self.judge.versions())
+        if self.examples.fingerprint:
+            self.settings["examples"] = {"count": config.examples.count, "fingerprint": self.examples.fingerprint}
         self.folder = None if out is None else out / benchmark.folder_name
         self.store = Store(self.folder, self.settings, resume)
         self.missing: list[Problem] = []
@@ -129,10 +142,13 @@ class _BenchmarkRun:
                 hint="a backend answers every problem; where it has nothing, by a group without completions",
             )
 
+    def _prompt(self, problem: Problem, backend: Backend) -> Prompt:
+        return build_prompt(problem, self.benchmark.prompt, backend.tokenizer, self.examples.before(problem))
+
     def _judged_groups(self, backend: Backend, progress: Progress) -> Iterator[JudgedGroup]:
         tokens = f"{self.benchmark.full_name} tokens"
         cpu, wall = time.process_time(), time.perf_counter()
-        prompts = ((item, build_prompt(item, self.benchmark.prompt, backend.tokenizer)) for item in self.missing)
+        prompts = ((item, self._prompt(item, backend)) for item in self.missing)
         for group in backend.sample(prompts, lambda num_tokens: progress(tokens, num_tokens, None)):
             verdicts = self.judge.judge_group(group)
             cpu_before, wall_before = cpu, wall
@@ -142,10 +158,13 @@ class _BenchmarkRun:
     def report(self) -> Report:
         """Measure what is stored, and write the report where there is a folder."""
         judged = [self.store.judged[problem.id] for problem in self.benchmark.problems]
-        report = build_report(self.subject, self.benchmark, judged, self.settings, _versions(self.judge))
+        report = build_report(
+            self.subject, self.benchmark, judged, self.settings, evaluation_versions(self.judge), self.rules
+        )
         report = replace(report, unverifiable=self.unverifiable)
         if self.folder is not None:
             write_report(report, self.folder / REPORT_FILE)
+            write_results([report], self.folder)
         return report
 
 
@@ -180,8 +199,3 @@ def _settings(
             "versions": dict(verifier_versions),
         },
     }
-
-
-def _versions(judge: Judge) -> dict[str, str]:
-    ours = {"distill": distill.__version__, "python": platform.python_version()}
-    return {**ours, **{name: version(name) for name in ("torch", "transformers")}, **judge.versions()}

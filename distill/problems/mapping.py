@@ -85,7 +85,7 @@ class RowMapping:
             index=index,
             options=options.texts,
             solution=solution or "",
-            metadata=_metadata(row, layout) if layout.metadata else "{}",
+            metadata=self._metadata(row, layout) if layout.metadata else "{}",
         )
         _check_unicode(problem)
         return problem
@@ -138,6 +138,17 @@ class RowMapping:
             raise RowRejectedError("unknown_answer")
         return self.card.answers.get(gold, gold)
 
+    def _metadata(self, row: Mapping[str, Any], layout: Layout) -> str:
+        found = ((key, first_filled(row, names)[1]) for key, names in layout.metadata)
+        values = {
+            key: value if isinstance(value, str | int | float | bool) else str(value)
+            for key, value in found
+            if value is not None
+        }
+        if self.card.descriptions and "description" not in values:
+            values |= _known_description(self.card, values.get(self.card.by))
+        return metadata_json(values)
+
     def _verifier_kind(self, options: Options) -> str:
         if self.verifier:
             return self.verifier
@@ -160,15 +171,9 @@ def _needed(what: str, name: str, value: Any) -> str:
     return text
 
 
-def _metadata(row: Mapping[str, Any], layout: Layout) -> str:
-    values = ((key, first_filled(row, names)[1]) for key, names in layout.metadata)
-    return metadata_json(
-        {
-            key: value if isinstance(value, str | int | float | bool) else str(value)
-            for key, value in values
-            if value is not None
-        }
-    )
+def _known_description(card: Card, name: Any) -> dict[str, Any]:
+    description = card.descriptions.get(str(name))
+    return {"description": description} if description else {}
 
 
 def _check_unicode(problem: Problem) -> None:

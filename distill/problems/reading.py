@@ -50,6 +50,8 @@ def read_problems(source: SourceConfig, *, role: Role, verifier: str | None = No
             f"data card '{card.name}' is a {card.roles[0]} only, it cannot serve as {role}",
             hint="to use the data all the same, name a card of your own or the file itself",
         )
+    if path is not None and not (role == "benchmark" and card.hub is not None and card.hub.parts):
+        check_file(path)  # a folder is for benchmarks of several parts
     split = source.split or card.default_split(role)
     if split not in card.splits:
         raise DistillError(f"'{card.name}' has no split '{split}'", hint=did_you_mean(split, list(card.splits)))
@@ -92,7 +94,7 @@ def _file(source: SourceConfig) -> Path | None:
                 f"both source.name '{source.name}' and source.path '{source.path}' name a file", hint="give one of them"
             )
         path = Path(source.name).expanduser()
-    if path is not None:
+    if path is not None and not path.is_dir():
         check_file(path)
     return path
 

@@ -43,6 +43,23 @@ def check_file(path: Path) -> None:
         raise DistillError(f"'{path}' is of no kind that can be read", hint=f"expected {', '.join(DATA_SUFFIXES)}")
 
 
+def part_rows(folder: Path, parts: Sequence[str], column: str) -> Iterator[Row]:
+    """The rows of a folder with a file for each part of a data set, each row with its part's name in a column.
+
+    Raises:
+        DistillError: no file is called like a part, or one cannot be read.
+    """
+    found = [(part, folder / f"{part}{suffix}") for part in parts for suffix in DATA_SUFFIXES]
+    files = [(part, path) for part, path in found if path.is_file()]
+    if not files:
+        raise DistillError(
+            f"'{folder}' holds none of the parts of this data set", hint=f"expected files such as '{parts[0]}.jsonl'"
+        )
+    for part, path in files:
+        for number, row in file_rows(path):
+            yield number, {column: part, **row} if isinstance(row, dict) else row
+
+
 def file_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, streamed; only a JSON array is read whole.
 

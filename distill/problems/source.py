@@ -18,7 +18,7 @@ from distill.problems.hub import hub_rows, pinned_commit
 from distill.problems.hub_cache import cached_rows
 from distill.problems.mapping import RowMapping
 from distill.problems.rejection import Rejected, RowRejectedError
-from distill.problems.rows import Row, file_rows
+from distill.problems.rows import Row, file_rows, part_rows
 from distill.problems.seen import SeenTexts
 from distill.records import Problem
 
@@ -37,7 +37,7 @@ class ProblemSource:
     split: str
     mapping: RowMapping
     path: Path | None = None
-    """A local file that is read instead of the Hub's rows."""
+    """A local file that is read instead of the Hub's rows, or a folder with a file for each of the data's parts."""
     limit: int | None = None
     overrides: tuple[tuple[str, str], ...] = ()
     """Columns that the user named: (what for, column)."""
@@ -91,6 +91,8 @@ class ProblemSource:
             yield replace(problem, verifier=self.mapping.verifier or problem.verifier)
 
     def _rows(self) -> Iterator[Row]:
+        if self.path is not None and self.path.is_dir() and self.card.hub is not None:
+            return part_rows(self.path, self.card.hub.parts, self.card.hub.part_column)
         if self.path is not None:
             return file_rows(self.path)
         if self.card.hub is None:

@@ -6,7 +6,8 @@ from distill.terminal.evaluation import show_comparison, show_evaluated
 from distill.terminal.listing import show_cards, show_checks, show_registry
 from distill.terminal.progress import show_progress
 from distill.terminal.runs import show_curated, show_plan, show_shard, show_status, show_trained, snapshot_line
-from distill.terminal.training import show_merged
+from distill.terminal.safety import show_safety
+from distill.terminal.training import show_merged, show_plotted, show_training_plan
 from distill.terminal.verdict import show_explanation
 
 __all__ = [
@@ -21,11 +22,14 @@ __all__ = [
     "show_groups",
     "show_merged",
     "show_plan",
+    "show_plotted",
     "show_progress",
     "show_registry",
+    "show_safety",
     "show_shard",
     "show_stats",
     "show_status",
     "show_trained",
+    "show_training_plan",
     "snapshot_line",
 ]

@@ -229,6 +229,9 @@ def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
     """What a training run made; the student's folder goes to stdout."""
     if as_json:
         return print_json(report)
+    from distill.config import TrainConfig
+    from distill.train.patterns import failure_patterns
+
     console = stderr()
     table = Table(title=f"[bold]{escape(report.method)}[/] from {escape(report.model)}", title_justify="left")
     for name in report.epochs[0]:
@@ -251,6 +254,9 @@ def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
     for note, count in notes.items():
         if count:
             console.print(f"[yellow]{count:,} {note}[/]")
+    for pattern in failure_patterns(report.epochs, TrainConfig.model_validate(report.config)):
+        seen = f"{pattern.measure} {pattern.change:+.2f}, seen in epoch {pattern.epoch}"
+        console.print(f"[yellow]{pattern.name}: {escape(seen)}[/]; {escape(pattern.advice)}")
     metrics = Path(report.student).parent / "metrics.jsonl"
     console.print(f"[dim]metrics of every step: {escape(str(metrics))}[/]")
     return stdout().print(report.student, soft_wrap=True, markup=False)

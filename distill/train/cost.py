@@ -7,6 +7,8 @@ sums (FLOP):
                   (of the adapters alone under LoRA), and forward once more with gradient checkpointing
     attention     4 D L for each pair of a token read and one that it looks at, twice that in the backward pass
     output layer  6 H V for each token learnt, 4 H V where it is frozen
+
+A mixture of experts is counted as if every expert read every token.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ def training_flops(shape: StudentShape, work: Work, *, checkpointing: bool) -> f
     >>> from distill.train.estimate import StudentShape
     >>> shape = StudentShape(
     ...     parameters=115, trained=115, trained_matrices=115, body_matrices=100, trained_body_matrices=100, layers=1,
-    ...     width=3, attention_width=4, vocabulary=5, trains_head=True, compute_bytes=4, kept_bytes=0, pass_tokens=1,
-    ...     hidden_bytes=4, hindrance="",
+    ...     width=3, attention_width=4, vocabulary=5, trains_head=True, compute_bytes=4, kept_bytes=0, not_counted="",
+    ...     pass_tokens=1, hidden_bytes=4, hindrance="",
     ... )
     >>> 6 * 100 * 10 + 12 * 4 * 1 * 50 + 6 * 3 * 5 * 7
     9030

@@ -42,6 +42,7 @@ GSM_PLUS_NONE = re.compile(
 )
 BB_SUB_MARKER = "Therefore, the answer is"
 BB_SUB_LETTER = re.compile(r"\([a-z]\)")
+OUR_RULE = "distill"
 MAX_NUMBER = 400  # characters; CPython refuses integer literals above 4,300 digits
 
 
@@ -65,11 +66,16 @@ def apply_rule(rule: str, benchmark: str, text: str, gold: str, options: Sequenc
     >>> apply_rule("lm-eval", "bbh", "So the answer is (C)", "(C)"), apply_rule("authors", "bbh", "none", "(C)")
     (Ruled(answer='(C', correct=False), Ruled(answer=None, correct=False))
     """
+    check_rule(rule, benchmark)
+    return RULES[benchmark][rule](text, gold, options)
+
+
+def check_rule(rule: str, benchmark: str) -> None:
+    """Raise a DistillError unless this benchmark can be scored by this rule of others."""
     rules = RULES.get(benchmark, {})
     if rule not in rules:
         known = ", ".join(f"'{name}'" for name in rules) or "none but our own, 'distill'"
         raise DistillError(f"no rule '{rule}' for '{benchmark}'", hint=f"known for it: {known}")
-    return rules[rule](text, gold, options)
 
 
 def rules_for(benchmark: str) -> tuple[str, ...]:

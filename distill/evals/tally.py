@@ -1,0 +1,168 @@
+"""Judged completions reduced, as they come, to what a report is made of; no text is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import TYPE_CHECKING, Any
+
+from distill.errors import DistillError
+from distill.evals.chance import Interval, accuracy_interval
+from distill.evals.metrics import Measurement, mean, measure
+from distill.records import Outcome, Problem
+from distill.verifiers.rules import OUR_RULE, apply_rule, check_rule
+
+if TYPE_CHECKING:
+    from distill.evals.report import ProblemResult
+    from distill.evals.store import JudgedGroup
+
+MAX_EXAMPLES = 20
+UNNAMED_PARTS = ("task", "category", "subject", "type", "level", "difficulty")
+"""Metadata by which problems without a data card are told apart; the first one there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The problems of one task, category or level."""
+
+    name: str
+    num_problems: int
+    accuracy: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What somebody else's rule says of the same completions."""
+
+    accuracy: float
+    """Mean over problems of the share of completions that it takes for right."""
+    no_answer: int
+    """Completions in which it finds no answer."""
+    disagreements: int
+    """Completions that it takes for right and our verifier does not, or the other way round."""
+    only_rule: int
+    """Of these, those that only it takes for right."""
+    examples: tuple[str, ...] = ()
+    """Problems with a disagreement, the first 20."""
+
+
+class Tally:
+    """Counts one model's judged completions on one benchmark; a problem's may come in several pieces.
+
+    Args:
+        benchmark: whose rules are applied.
+        rules: names of rules to apply beside our own verdicts.
+        by: name in the problems' metadata by which they are told apart; empty takes a usual one.
+
+    Raises:
+        DistillError: the benchmark has no such rule.
+    """
+
+    def __init__(self, benchmark: str, rules: Sequence[str] = (), by: str = "") -> None:
+        self.benchmark = benchmark
+        self.by = by
+        self.measurements: list[Measurement] = []
+        self.results: dict[str, ProblemResult] = {}
+        self.cpu_seconds = 0.0
+        self.wall_seconds = 0.0
+        self._part_of: dict[str, str] = {}
+        self._rules = {rule: _RuleTally() for rule in rules if rule != OUR_RULE}
+        for rule in self._rules:
+            check_rule(rule, benchmark)
+
+    def add(self, result: ProblemResult, judged: JudgedGroup) -> list[dict[str, Any]]:
+        """Count a judged group; returns what each rule says of each completion.
+
+        Raises:
+            DistillError: an earlier group of this id asked something else.
+        """
+        known = self.results.get(result.id)
+        if known is None:
+            self.results[result.id] = result
+            self._place(judged.group.problem)
+        elif known.fingerprint != result.fingerprint:
+            raise DistillError(f"two problems have the id '{result.id}'", hint="name the column of ids that differ")
+        else:
+            self.results[result.id] = replace(
+                known,
+                outcomes=known.outcomes + result.outcomes,
+                num_tokens=known.num_tokens + result.num_tokens,
+                answers=known.answers + result.answers,
+            )
+        self.cpu_seconds += judged.cpu_seconds
+        self.wall_seconds += judged.wall_seconds
+        said: list[dict[str, Any]] = []
+        for completion, verdict in zip(judged.group.completions, judged.verdicts, strict=True):
+            self.measurements.append(measure(completion, verdict))
+            said.append(self._rule(judged.group.problem, completion.text, verdict.outcome is Outcome.CORRECT))
+        return said
+
+    def rules(self) -> dict[str, RuleResult]:
+        """What each rule says."""
+        return {rule: tally.result(self.results) for rule, tally in self._rules.items()}
+
+    def parts(self) -> tuple[Part, ...]:
+        """The problems by task or category, in the order they came; nothing where there is only one kind of them."""
+        scores: defaultdict[str, list[float]] = defaultdict(list)
+        completions: Counter[str] = Counter()
+        for problem_id, result in self.results.items():
+            name = self._part_of.get(problem_id, "")
+            scores[name].append(result.score)
+            completions[name] = max(completions[name], len(result.outcomes), 1)
+        if len(scores) < 2:
+            return ()
+        return tuple(
+            Part(name or "other", len(of_part), fsum(of_part) / len(of_part), accuracy_interval(of_part, n))
+            for (name, of_part), n in zip(scores.items(), (completions[name] for name in scores), strict=True)
+        )
+
+    def _rule(self, problem: Problem, text: str, ours: bool) -> dict[str, Any]:
+        said = {}
+        for rule, tally in self._rules.items():
+            ruled = apply_rule(rule, self.benchmark, text, problem.answer, problem.options)
+            tally.count(problem.id, ruled.answer, ruled.correct, ours)
+            said[rule] = {"answer": ruled.answer, "correct": ruled.correct}
+        return said
+
+    def _place(self, problem: Problem) -> None:
+        metadata = json.loads(problem.metadata)
+        if not self.by:
+            self.by = next((name for name in UNNAMED_PARTS if name in metadata), "")
+        if self.by in metadata:
+            self._part_of[problem.id] = str(metadata[self.by])
+
+
+class _RuleTally:
+    """What one rule has said so far."""
+
+    def __init__(self) -> None:
+        self.right: Counter[str] = Counter()
+        self.no_answer = self.only_rule = self.only_ours = 0
+        self.examples: dict[str, None] = {}
+
+    def count(self, problem_id: str, answer: str | None, theirs: bool, ours: bool) -> None:
+        self.right[problem_id] += theirs
+        self.no_answer += answer is None
+        self.only_rule += theirs and not ours
+        self.only_ours += ours and not theirs
+        if theirs is not ours and len(self.examples) < MAX_EXAMPLES:
+            self.examples[problem_id] = None
+
+    def result(self, results: Mapping[str, ProblemResult]) -> RuleResult:
+        shares = (self.right[key] / max(1, len(result.outcomes)) for key, result in results.items())
+        disagreements = self.only_rule + self.only_ours
+        return RuleResult(mean(shares) or 0.0, self.no_answer, disagreements, self.only_rule, tuple(self.examples))
+
+
+def macro_mean(parts: Sequence[Part]) -> float | None:
+    """The mean of the parts' accuracies, each part counting the same; None where there are no parts.
+
+    >>> easy, hard = Interval(0, 1), Interval(0, 1)
+    >>> macro_mean([Part("easy", 90, 0.5, easy), Part("hard", 10, 0.25, hard)])
+    0.375
+    """
+    return mean(part.accuracy for part in parts)
