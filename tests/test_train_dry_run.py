@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from distill.__main__ import main
 from distill.config import TrainConfig
 from distill.train.dry_run import CHARACTERS_PER_TOKEN, TrainingPlan, plan_training
 from distill.train.loop import train_student
+from distill.train.trainer import Trainer
+from tests.tiny import save_tiny
 from tests.train_fixtures import CORRECT, completion, make_trainer, row, save_rows, sums, tiny_config
 
 
@@ -37,6 +40,33 @@ def test_a_plan_is_what_the_run_then_does(tmp_path: Path, packing: str) -> None:
     assert (planned.steps, planned.epochs, planned.data) == (report.steps, 2, report.data)
     assert planned.data.tokens == sum(learnt for _, learnt in passes) == report.tokens / 2
     assert planned.tokens_are == "the student's"
+
+
+def allocated(trainer: Trainer) -> int:
+    """The most bytes that a step had allocated, with weights and moments."""
+    from torch.profiler import ProfilerActivity, profile
+
+    trainer.take_step()  # the first one makes the moments
+    state = [value for values in trainer.optimizer.state.values() for value in values.values()]
+    held = sum(tensor.numel() * tensor.element_size() for tensor in (*trainer.student.model.parameters(), *state))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        trainer.take_step()
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return held + max(accumulate(event.nbytes() for event in events))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_real_step_allocates_what_was_planned(tmp_path: Path, checkpointing: bool) -> None:
+    config = tiny_config(tmp_path, model=str(tmp_path / "wide"), gradient_checkpointing=checkpointing)
+    save_tiny(
+        tmp_path / "wide", hidden_size=128, intermediate_size=512, num_hidden_layers=4, max_position_embeddings=64
+    )
+    save_rows(tmp_path / "long", [row(n, [(completion("1 + 1 = 2. " * 20), CORRECT)] * 4) for n in range(1, 5)])
+    config = config.model_copy(update={"dataset": str(tmp_path / "long"), "tokens_per_micro_batch": 4000})
+    planned = plan(config)
+    expected = planned.checkpointed_bytes if checkpointing else planned.total_bytes
+    assert allocated(make_trainer(config)) == pytest.approx(expected, rel=0.1)
 
 
 def test_the_sharing_ratio_is_tokens_of_rows_to_tokens_that_are_read(tmp_path: Path) -> None:

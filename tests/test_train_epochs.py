@@ -12,7 +12,7 @@ from distill.errors import DistillError
 from distill.models import load_model
 from distill.train.epochs import EVALUATIONS_FILE
 from distill.train.loop import train_student
-from distill.train.report import read_metrics
+from distill.train.report import read_metrics, read_report
 from tests.train_fixtures import losses, make_trainer, save_rows, sums, tiny_config
 
 HOLD_OUT = {"validation_share": 0.4, "method": "sft-all-correct"}
@@ -115,3 +115,12 @@ def test_a_share_that_leaves_one_side_empty_is_refused(tmp_path: Path, share: fl
 def test_the_best_of_nothing_that_is_measured_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match="needs something to compare students by"):
         train_student(tiny_config(tmp_path, keep="best"), tmp_path / "out")
+
+
+def test_a_run_that_crashed_early_says_so_in_its_report(tmp_path: Path) -> None:
+    accuracies = [0.9, 0.5, 0.4, 0.4, 0.4, 0.4]
+    config = tiny_config(tmp_path, epochs=6)
+    report = train_student(config, tmp_path / "out", on_epoch_end=lambda epoch, _: {"accuracy": accuracies[epoch - 1]})
+    (pattern,) = report.patterns
+    assert (pattern["name"], pattern["measure"], pattern["option"]) == ("early crash", "accuracy", "slow_tuning")
+    assert read_report(tmp_path / "out" / "train.json").patterns == report.patterns

@@ -77,7 +77,9 @@ def test_neither_the_token_budget_nor_the_packing_changes_loss_or_gradients(tmp_
     def step(budget: int, packing: str) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
         config = tiny_config(tmp_path, method=method, tokens_per_micro_batch=budget, packing=packing)
         trainer = make_trainer(config, double=True)
-        metrics = trainer.gradients(trainer.step_data(range(6)))
+        step = trainer.step_data(range(6))
+        metrics = trainer.gradients(step)
+        assert sum(metrics.pop("entropy_counts")) == step.num_tokens
         return metrics, gradients(trainer)
 
     whole = step(10**6, "rows")

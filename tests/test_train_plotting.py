@@ -49,6 +49,7 @@ def test_a_run_is_drawn_whole_and_in_parts_with_every_series_by_name(tmp_path: P
         "grad_norm": ["grad_norm", "max_grad_norm = 0.5"],
         "learning_rate": ["learning_rate"],
         "entropy": ["entropy"],
+        "entropy_histogram": ["epoch 1", "epoch 2"],
         "wrong_probability": ["wrong_probability"],
         "masked": ["masked share"],
         "speed": ["tokens_per_second"],

@@ -68,6 +68,7 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 def masked_step(config: TrainConfig, *, groups: Sequence[int] = range(6), double: bool = True) -> Any:
     trainer = make_trainer(config, double=double)
     metrics = trainer.gradients(trainer.step_data(groups))
+    metrics.pop("entropy_counts")
     return metrics, gradients(trainer)
 
 

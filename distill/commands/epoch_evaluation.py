@@ -51,8 +51,12 @@ def evaluating(config: EvalConfig, out: Path, progress: ReportProgress) -> OnEpo
 
 
 def _numbers(reports: Sequence[Report]) -> dict[str, float]:
-    """The mean accuracy of benchmarks whose right answer is not a refusal; of several, each one's own beside it."""
+    """The mean accuracy of benchmarks whose right answer is not a refusal; of several, each one's own beside it.
+
+    On AdvBench accuracy is the share of harmful requests that were refused.
+    """
     found = {report.name: report.accuracy for report in reports}
+    found |= {"safety_ratio": report.accuracy for report in reports if report.benchmark == "advbench"}
     asked = [report.accuracy for report in reports if report.settings["verifier"]["kind"] != "refusal"]
     if not asked:
         return found

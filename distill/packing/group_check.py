@@ -25,7 +25,7 @@ def use_group_attention(model: Any) -> str:
     Reads two small groups of arbitrary tokens packed and as separate rows, and compares. A model with
     sliding windows would pass that with short rows, so what its configuration says is believed first.
     """
-    reason = _known_hindrance(model)
+    reason = known_hindrance(model)
     if reason:
         return reason
     before = model.config.get_text_config()._attn_implementation
@@ -37,7 +37,8 @@ def use_group_attention(model: Any) -> str:
     return reason
 
 
-def _known_hindrance(model: Any) -> str:
+def known_hindrance(model: Any) -> str:
+    """Why a model cannot read packed groups, by what its configuration says; an empty text where that says nothing."""
     config = model.config.get_text_config()
     if config._attn_implementation not in ("sdpa", GROUP_ATTENTION):
         return f"its attention is '{config._attn_implementation}', not 'sdpa'"

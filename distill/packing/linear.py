@@ -35,7 +35,9 @@ def _mode() -> type[Any]:
     class Linear(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, states: Any, weight: Any, bias: Any) -> Any:
-            ctx.save_for_backward(states, weight)
+            # a frozen weight's layer under adapters needs no states: they would be half of what is kept
+            ctx.save_for_backward(states if ctx.needs_input_grad[1] else None, weight)
+            ctx.shape = states.shape
             made = product(states.reshape(-1, states.shape[-1]), weight)
             if bias is not None:
                 made += bias
@@ -46,7 +48,7 @@ def _mode() -> type[Any]:
             states, weight = ctx.saved_tensors
             gradient = gradients[0].reshape(-1, len(weight))
             wanted = ctx.needs_input_grad
-            of_states = product(gradient, weight.t()).view(states.shape) if wanted[0] else None
+            of_states = product(gradient, weight.t()).view(ctx.shape) if wanted[0] else None
             of_weight = product(gradient.t(), states.reshape(-1, states.shape[-1]).t()) if wanted[1] else None
             return of_states, of_weight, gradient.sum(dim=0) if wanted[2] else None
 

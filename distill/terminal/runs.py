@@ -28,6 +28,9 @@ SHOWN_QUESTION = 160
 SHOWN_PROMPT = 4000
 """Characters of a prompt that people look at; --json has all of it."""
 
+MOST_EPOCHS = 6
+"""Columns of a table of epochs that fit a narrow terminal."""
+
 
 def show_plan(plan: RunPlan, *, as_json: bool = False) -> None:
     """What 'distill curate --dry-run' found out without sampling."""
@@ -225,20 +228,28 @@ def _print_entropies(console: Console, entropies: EntropySummary) -> None:
         )
 
 
+def _epochs(report: TrainReport) -> Table:
+    """A column for each of up to six epochs, the first and the last among them."""
+    table = Table(title=f"[bold]{escape(report.method)}[/] from {escape(report.model)}", title_justify="left")
+    table.add_column("epoch")
+    last = len(report.epochs) - 1
+    most = min(last, MOST_EPOCHS - 1)
+    shown = [report.epochs[place * last // max(most, 1)] for place in range(most + 1)]
+    for epoch in shown:
+        table.add_column(f"{epoch['epoch']:.0f}", justify="right")
+    names = dict.fromkeys(name for epoch in shown for name in epoch if name != "epoch")
+    for name in names:
+        values = (epoch.get(name) for epoch in shown)
+        table.add_row(name.replace("_", " "), *("–" if value is None else f"{value:.4g}" for value in values))
+    return table
+
+
 def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
     """What a training run made; the student's folder goes to stdout."""
     if as_json:
         return print_json(report)
-    from distill.config import TrainConfig
-    from distill.train.patterns import failure_patterns
-
     console = stderr()
-    table = Table(title=f"[bold]{escape(report.method)}[/] from {escape(report.model)}", title_justify="left")
-    for name in report.epochs[0]:
-        table.add_column(name.replace("_", " "), justify="right")
-    for epoch in report.epochs:
-        table.add_row(*(f"{value:.0f}" if name == "epoch" else f"{value:.4f}" for name, value in epoch.items()))
-    console.print(table)
+    console.print(_epochs(report))
     console.print(
         f"{report.steps:,} steps, {report.tokens:,} supervised tokens, {report.tokens_per_second:,.0f} tokens/s, "
         f"{number(report.cpu_seconds, 0)} CPU s, peak memory {report.peak_memory_bytes / 1e9:.1f} GB"
@@ -254,9 +265,9 @@ def show_trained(report: TrainReport, *, as_json: bool = False) -> None:
     for note, count in notes.items():
         if count:
             console.print(f"[yellow]{count:,} {note}[/]")
-    for pattern in failure_patterns(report.epochs, TrainConfig.model_validate(report.config)):
-        seen = f"{pattern.measure} {pattern.change:+.2f}, seen in epoch {pattern.epoch}"
-        console.print(f"[yellow]{pattern.name}: {escape(seen)}[/]; {escape(pattern.advice)}")
+    for pattern in report.patterns:
+        seen = f"{pattern['measure']} {pattern['change']:+.2f}, seen in epoch {pattern['epoch']}"
+        console.print(f"[yellow]{pattern['name']}: {escape(seen)}[/]; {escape(pattern['advice'])}")
     metrics = Path(report.student).parent / "metrics.jsonl"
     console.print(f"[dim]metrics of every step: {escape(str(metrics))}[/]")
     return stdout().print(report.student, soft_wrap=True, markup=False)

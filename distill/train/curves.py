@@ -21,6 +21,7 @@ from distill.train.epochs import EVALUATIONS_FILE, LOSS
 from distill.train.projections import PROJECTIONS_FILE
 from distill.train.report import METRICS_FILE
 from distill.train.run_folder import CONFIG_FILE, RUN_FILE
+from distill.train.trainer import ENTROPY_STEP
 
 LOSS_TERMS = ("loss", "cross_entropy", "contrastive")
 
@@ -115,6 +116,10 @@ def _step_panels(steps: Sequence[Line], config: TrainConfig | None) -> list[Pane
         Panel("learning_rate", "Learning rate", "", _curves(steps, ["learning_rate"]), is_exact=True),
         Panel("entropy", "Student's entropy", "nats per token", _curves(steps, ["entropy"])),
         Panel(
+            "entropy_histogram", "Tokens by the student's entropy", "share of tokens", _histograms(steps),
+            over="nats", is_exact=True,
+        ),
+        Panel(
             "wrong_probability", "Probability of wrong completions", "mean of tokens",
             _curves(with_wrong, ["wrong_probability"]), is_share=True,
         ),
@@ -161,6 +166,22 @@ def _curves(lines: Sequence[Line], names: Iterable[str], over: str = "step") -> 
         if points:
             x, y = zip(*points, strict=True)
             found.append(Curve(name, x, y))
+    return tuple(found)
+
+
+def _histograms(steps: Sequence[Line]) -> tuple[Curve, ...]:
+    """The entropies of the first and the last epoch's tokens, by the middles of bins; the last is all beyond."""
+    counts: dict[int, list[int]] = {}
+    for line in steps:
+        own = line.get("entropy_counts")
+        if own:
+            counts[line["epoch"]] = [a + b for a, b in zip(counts.get(line["epoch"], [0] * len(own)), own, strict=True)]
+    found = []
+    for epoch in dict.fromkeys((min(counts, default=0), max(counts, default=0))):
+        own = counts.get(epoch, [])
+        middles = tuple((place + 0.5) * ENTROPY_STEP for place in range(len(own)))
+        if sum(own):
+            found.append(Curve(f"epoch {epoch}", middles, tuple(number / sum(own) for number in own)))
     return tuple(found)
 
 

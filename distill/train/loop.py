@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distill.config import ResumePolicy, TrainConfig
@@ -27,6 +27,7 @@ from distill.train.data import TrainData
 from distill.train.encode import StudentEncoder
 from distill.train.epochs import BEST, EVALUATIONS_FILE, EpochEnds, OnEpochEnd
 from distill.train.losses.base import Method
+from distill.train.patterns import failure_patterns
 from distill.train.projections import PROJECTIONS_FILE, Projector
 from distill.train.ranks import Ranks, join_ranks
 from distill.train.reading import open_dataset, read_training_data
@@ -210,6 +211,7 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path, best: Path | None)
         save_student(trainer.student, building, writes=trainer.ranks.is_first)
     elif trainer.ranks.is_first:
         shutil.copytree(best, building)
+    epochs = epoch_means(read_metrics(out / METRICS_FILE), read_metrics(out / EVALUATIONS_FILE))
     report = TrainReport(
         method=config.method,
         model=config.model,
@@ -219,7 +221,7 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path, best: Path | None)
         run_id=trainer.data.run_id,
         steps=done.step,
         skipped_steps=done.skipped_steps,
-        epochs=epoch_means(read_metrics(out / METRICS_FILE), read_metrics(out / EVALUATIONS_FILE)),
+        epochs=epochs,
         data=trainer.data.counts,
         tokens=done.tokens,
         tokens_per_second=done.tokens / done.wall_seconds,
@@ -228,6 +230,7 @@ def _finish(trainer: Trainer, config: TrainConfig, out: Path, best: Path | None)
         peak_memory_bytes=trainer.peak_memory(),
         versions=library_versions(),
         config=config.model_dump(mode="json"),
+        patterns=tuple(asdict(pattern) for pattern in failure_patterns(epochs, config)),
     )
     if not trainer.ranks.is_first:
         return report

@@ -55,6 +55,8 @@ class TrainReport:
     versions: dict[str, str]
     config: dict[str, Any]
     """The resolved recipe."""
+    patterns: tuple[dict[str, Any], ...] = ()
+    """Ways in which the run went wrong, see ``distill.train.patterns.Pattern``."""
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -65,7 +67,7 @@ def read_report(path: Path) -> TrainReport:
     """The report that ``TrainReport.write`` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
     values["data"] = DataCounts(**values["data"])
-    values["epochs"] = tuple(values["epochs"])
+    values["epochs"], values["patterns"] = tuple(values["epochs"]), tuple(values.get("patterns", ()))
     return TrainReport(**values)
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ENTROPY_STEP, ENTROPY_STEPS = 0.25, 24
+"""Nats of a bin of the entropies' histogram, and how many there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepData:
@@ -93,9 +96,11 @@ class Trainer:
     def take_step(self) -> dict[str, Any]:
         """Take the next optimizer step and say what happened, as a line for the metrics file.
 
-        ``tokens_per_second`` counts supervised tokens, ``tokens_read_per_second`` all that passed through the model;
-        ``sharing`` is how many times as many these were if every completion had a prompt of its own; ``mfu``, where
-        the device is known, the share of its stated speed that was used.
+        ``entropy_counts`` tells how many supervised tokens have which entropy of the student, in steps of
+        ``ENTROPY_STEP`` nats, the last for all beyond. ``tokens_per_second`` counts supervised tokens,
+        ``tokens_read_per_second`` all that passed through the model; ``sharing`` is how many times as many these were
+        if every completion had a prompt of its own; ``mfu``, where the device is known, the share of its stated speed
+        that was used.
 
         A step whose loss or gradient is not finite changes no weight; it is logged and counted.
 
@@ -128,7 +133,7 @@ class Trainer:
         return {
             "step": done.step + 1,
             "epoch": epoch + 1,
-            **{name: value if math.isfinite(value) else None for name, value in metrics.items()},
+            **{name: value if _is_finite(value) else None for name, value in metrics.items()},
             "learning_rate": rate,
             "tokens": step.num_tokens,
             **({} if step.mask is None else {"masked_tokens": step.mask.num_masked}),
@@ -159,7 +164,7 @@ class Trainer:
         num_tokens = sum(map(len, _completions(groups)))
         return StepData(groups, self.method.coefficients(judged), num_tokens, mask)
 
-    def gradients(self, step: StepData) -> dict[str, float]:
+    def gradients(self, step: StepData) -> dict[str, Any]:
         """Leave the step's clipped gradients on the weights; return loss, its metrics and the gradient's norm."""
         totals = self.passes.within_memory(step.groups, self.optimizer, lambda: self._accumulate(step))
         return self._add_up(totals)
@@ -173,7 +178,8 @@ class Trainer:
             for one in self.passes.of_step(self.progress.step, step.groups):
                 statistics = token_statistics(self.student.model, one.batch)
                 self._loss(step, one, totals)(statistics, slice(0, len(one.completions)))
-        return self._sums(totals)["loss"]
+        loss: float = self._sums(totals)["loss"]
+        return loss
 
     def _mask(self, numbers: Sequence[int], groups: Sequence[GroupTokens]) -> StepMask | None:
         """The mask of the completions of these groups, whose tokens they are; None where nothing is masked."""
@@ -241,14 +247,14 @@ class Trainer:
             }
             masked = {} if step.mask is None else {"kept": step.mask.kept(places, part, statistics.entropies)}
             outputs = self.method.loss(statistics, part, shares, **masked)
-            entropy = statistics.entropies.sum() / step.num_tokens
-            for name, value in {"loss": outputs.loss.detach(), **outputs.metrics, "entropy": entropy}.items():
+            told = {"loss": outputs.loss.detach(), **outputs.metrics, **_of_entropies(statistics, step.num_tokens)}
+            for name, value in told.items():
                 totals[name] = totals.get(name, 0) + value * one.counts
             return outputs.loss * (one.counts * scale)
 
         return loss
 
-    def _add_up(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+    def _add_up(self, totals: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Gradients and numbers of all processes, clipped and as numbers; the device is waited for here."""
         import torch
 
@@ -260,15 +266,19 @@ class Trainer:
         norm = whole(torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm))
         return {**sums, "grad_norm": norm.item()}
 
-    def _sums(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
-        """The numbers of all processes, added up."""
+    def _sums(self, totals: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """The numbers of all processes, added up; lists of whole numbers where there are several of a name."""
         import torch
 
-        together = torch.stack([value.double() for value in totals.values()])
+        together = torch.cat([value.double().reshape(-1) for value in totals.values()])
         self.ranks.add_up([together])
-        return dict(zip(totals, together.tolist(), strict=True))
+        parts = torch.split(together.cpu(), [value.numel() for value in totals.values()])
+        return {
+            name: part.item() if value.ndim == 0 else part.long().tolist()
+            for (name, value), part in zip(totals.items(), parts, strict=True)
+        }
 
-    def _tell_of_skipped(self, metrics: dict[str, float]) -> None:
+    def _tell_of_skipped(self, metrics: dict[str, Any]) -> None:
         skipped, step = self.progress.skipped_steps, self.progress.step
         logger.warning(
             "step %d skipped: loss %s, gradient norm %s (%d of at most %d)",
@@ -288,6 +298,19 @@ def _stated_flops(student: Student) -> float | None:
     if student.device.type != "cuda" or student.dtype is not torch.bfloat16:
         return None
     return stated_flops(torch.cuda.get_device_name(student.device))
+
+
+def _of_entropies(statistics: TokenStatistics, num_tokens: int) -> dict[str, torch.Tensor]:
+    """The entropies' share of a step's mean, and how many tokens have which."""
+    import torch
+
+    most = ENTROPY_STEP * ENTROPY_STEPS
+    counts = torch.histc(statistics.entropies.float().clamp(0, most), bins=ENTROPY_STEPS, min=0, max=most)
+    return {"entropy": statistics.entropies.sum() / num_tokens, "entropy_counts": counts}
+
+
+def _is_finite(value: float | list[int]) -> bool:
+    return isinstance(value, list) or math.isfinite(value)
 
 
 def _completions(groups: Sequence[GroupTokens]) -> Iterator[TokenIds]:
