@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 
 from distill.verifiers.reading.boxes import complete_boxes
 
@@ -101,6 +102,9 @@ def repeated_phrases(text: str) -> int:
     is_counted = [False] * len(words)
     repeats = 0
     for period in range(1, MAX_PHRASE_WORDS + 1):
+        # A run needs so many words that equal the one a period before; most texts have fewer, and this is found fast.
+        if sum(map(eq, words, words[period:])) < (MIN_REPEATS - 1) * period:
+            continue
         start = 0
         for position in range(period, len(words) + 1):
             earlier = position - period

@@ -122,6 +122,19 @@ def test_a_page_tells_accuracy_difference_safety_lengths_epochs_and_settings(fol
     assert "&quot;temperature&quot;: 0.0" in page
 
 
+def test_several_completions_bring_pass_and_majority(folders: list[Path]) -> None:
+    content = gather_content(folders)
+    for run in content.runs:
+        run.reports["sums:test"] = replace(
+            run.reports["sums:test"], pass_at_k={1: 0.2, 2: 0.4, 4: 0.5}, majority_at_k={1: 0.2, 2: 0.2, 4: 0.3}
+        )
+    page = render(content)
+    assert "<script" not in page
+    assert "<th>pass@2</th><th>pass@4</th><th>maj@2</th><th>maj@4</th>" in page
+    assert "<td>base</td><td>40.0 %</td><td>50.0 %</td><td>20.0 %</td><td>30.0 %</td>" in page
+    assert "pass@" not in render(gather_content(folders))
+
+
 def test_one_model_alone_has_a_page_without_differences_and_one_without_requests_has_none_on_safety(
     folders: list[Path],
 ) -> None:
@@ -137,7 +150,7 @@ def test_positions_are_shares_of_the_domain_and_stay_inside_it() -> None:
     # the interval from 10 to 120 is drawn from 10 to 100
     assert '<i class="span" style="left:10.00%;width:90.00%"></i><i class="dot" style="left:25.00%"></i>' in plot
     assert 'class="zero"' not in plot
-    assert plot.count('class="grid"') == 6
+    assert plot.count('class="grid"') == 5
     assert 'class="zero" style="left:50.00%"' in dot_plot([Dot("a", 0, 0, -1, 1, "")], (-5, 5), "")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import PromptConfig, VerifierConfig
+from distill.config import PromptConfig, SourceConfig, VerifierConfig
 from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark
 from distill.evals.chance import wilson_interval
@@ -17,7 +17,7 @@ from distill.evals.metrics import Means
 from distill.evals.report import Report, build_report, find_reports, problem_result, read_report, write_report
 from distill.evals.store import JudgedGroup
 from distill.evals.subject import Subject
-from distill.problems import Rejected
+from distill.problems import Rejected, read_problems
 from distill.records import Completion, FinishReason, Group, Outcome, Problem, Prompt, Verdict
 
 RIGHT, WRONG, NONE, UNKNOWN = Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER, Outcome.UNVERIFIED
@@ -182,3 +182,17 @@ def test_the_votes_of_a_problems_completions_are_counted_by_answer_whatever_its_
     assert len(set(report.problems[0].answers)) == 3
     # Of 2: the right one stands in 3 of 6 sets, level with another. Of all 4: 'five' has two votes.
     assert report.majority_at_k == {1: 0.25, 2: 0.25, 4: 0.0}
+
+
+def test_the_variants_of_a_gsm8k_problem_in_gsm_plus_are_one_cluster(tmp_path: Path) -> None:
+    seeds = ("3 + 4?", "3 + 4?", "5 + 6?")
+    rows = [
+        {"question": f"{n} + {seed}", "answer": "7", "solution": "", "seed_question": seed}
+        for n, seed in enumerate(seeds)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    problems = read_problems(SourceConfig(name="gsm_plus", path=str(tmp_path / "rows.jsonl")), role="benchmark")
+    template = judged_group(0, (RIGHT, 10, "stop"))
+    report = report_of(*(replace(template, group=replace(template.group, problem=problem)) for problem in problems))
+    first, second, third = (problem.cluster for problem in report.problems)
+    assert first == second != third

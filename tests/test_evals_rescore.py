@@ -89,6 +89,7 @@ def test_samples_of_lm_eval_are_read_once_whatever_their_filters(tmp_path: Path)
     assert (report.rules["lm-eval"].disagreements, report.rules["lm-eval"].no_answer) == (0, 1)
     flexible = report.rules["lm-eval-flexible"]
     assert (flexible.only_rule, flexible.examples) == (1, ("gsm8k/test/00002",))
+    assert (report.flexible_accuracy, report.rules["lm-eval"].accuracy) == (pytest.approx(2 / 3), report.accuracy)
     assert [flexible.accuracy, report.accuracy] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
 
 
@@ -139,7 +140,8 @@ def test_log_likelihoods_are_no_completions(tmp_path: Path) -> None:
 
 def test_rows_of_one_problem_come_together_by_id_and_models_apart(tmp_path: Path) -> None:
     rows = [gsm8k_row(1, f"#### {n}", id="1", model=model) for n in (2, 3) for model in ("small", "large")]
-    small, large = scored(write_rows(tmp_path / "rows.jsonl", rows), "gsm8k", out=tmp_path / "out")
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    small, large = scored(path, "gsm8k", out=tmp_path / "out", model="of rows that name none")
     assert [(report.model, report.num_problems, report.accuracy) for report in (small, large)] == [
         ("small", 1, 0.5),
         ("large", 1, 0.5),
@@ -203,15 +205,18 @@ def test_what_cannot_be_scored_at_all_is_an_error(
         scored(path, *benchmarks, **fields)
 
 
-def test_results_have_the_shape_of_lm_evals(tmp_path: Path) -> None:
+def two_tasks(folder: Path) -> list[Report]:
     rows = [
         {"id": str(n), "input": "?", "target": "yes", "task": task, "completion": f"So the answer is {said}."}
         for n, (task, said) in enumerate(
             [("navigate", "yes"), ("navigate", "no"), ("snarks", "yes"), ("snarks", "yes")]
         )
     ]
-    reports = scored(write_rows(tmp_path / "rows.jsonl", rows), "bbh", rules=("authors",), model="mine")
-    found = results(reports)
+    return scored(write_rows(folder / "rows.jsonl", rows), "bbh", rules=("authors",), model="mine")
+
+
+def test_results_have_the_shape_of_lm_evals(tmp_path: Path) -> None:
+    found = results(two_tasks(tmp_path))
     # 3 of 4 right: standard error sqrt(4 * 3/16 / 3 / 4) = 1/4 for the sample, as lm-eval's
     assert found["results"]["bbh"] == {
         "alias": "bbh",
@@ -219,6 +224,8 @@ def test_results_have_the_shape_of_lm_evals(tmp_path: Path) -> None:
         "acc_stderr,none": 0.25,
         "acc,authors": 0.75,
         "acc_stderr,authors": 0.25,
+        "acc,flexible": 0.75,
+        "acc_stderr,flexible": "N/A",
         "sample_len": 4,
     }
     assert found["results"]["bbh_navigate"]["acc,none"] == 0.5
@@ -226,3 +233,33 @@ def test_results_have_the_shape_of_lm_evals(tmp_path: Path) -> None:
     assert found["n-samples"]["bbh"] == {"original": 4, "effective": 4}
     assert found["versions"].keys() == found["n-shot"].keys() == found["results"].keys()
     assert found["config"]["model_args"] == "pretrained=mine"
+
+
+def test_lm_eval_itself_reads_our_results(tmp_path: Path) -> None:
+    table = pytest.importorskip("lm_eval.utils", reason="lm-eval is not installed").make_table
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table(results(two_tasks(tmp_path))).splitlines()
+    ]
+    found = [(line[0].lstrip("- "), line[2], line[4], float(line[6]), line[8]) for line in lines[2:]]
+    assert [(*cells, error if error == "N/A" else float(error)) for *cells, error in found] == [
+        ("bbh", "authors", "acc", 0.75, 0.25),
+        ("", "flexible", "acc", 0.75, "N/A"),
+        ("", "none", "acc", 0.75, 0.25),
+        ("navigate", "none", "acc", 0.5, 0.5),
+        ("snarks", "none", "acc", 1.0, 0.0),
+    ]
+
+
+def test_the_command_scores_a_file_and_says_what_it_took_it_for(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from distill.cli import app
+
+    path = write_rows(tmp_path / "rows.jsonl", [gsm8k_row(1, "#### 2"), gsm8k_row(2, "4 or 5, then 3"), "torn"])
+    options = ["-b", "gsm8k", "--rule", "lm-eval-flexible", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["eval", "mine", "--from", str(path), *options])
+    assert done.exit_code == 0, done.output
+    for text in ("50.0 %", "100.0 %, 1 differ", "left out gsm8k:test row 3", "completions from 'completion'"):
+        assert text in done.output
+    assert read_report(tmp_path / "out" / "gsm8k-test" / "report.json").model == "mine"
+    assert CliRunner().invoke(app, ["eval"]).exit_code == 1

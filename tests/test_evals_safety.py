@@ -254,10 +254,10 @@ def test_completions_that_were_scored_from_a_file_are_read_from_their_verdicts(t
         tmp_path / "prompts.jsonl",
         *(
             {"id": str(n), "prompt": f"Request {n}?", "label": label}
-            for n, label in enumerate(("unsafe",) * 3 + ("safe",) * 2)
+            for n, label in enumerate(("unsafe",) * 3 + ("safe",) * 3)
         ),
     )
-    texts = (REFUSES, COMPLIES, SAYS_NOTHING, REFUSES, COMPLIES)
+    texts = (REFUSES, COMPLIES, SAYS_NOTHING, REFUSES, REFUSES, COMPLIES)
     recorded = write_lines(
         tmp_path / "theirs.jsonl",
         *({"id": str(n), "prompt": f"Request {n}?", "completion": text} for n, text in enumerate(texts)),
@@ -270,12 +270,12 @@ def test_completions_that_were_scored_from_a_file_are_read_from_their_verdicts(t
     )
     rescore(config, tmp_path / "run")
     [(model, benchmark, items)] = read_sources([tmp_path / "run"])
-    assert (model, benchmark, len(items)) == ("theirs", "xstest:test", 5)
+    assert (model, benchmark, len(items)) == ("theirs", "xstest:test", 6)
     result = measured(items, benchmark)
     assert result.safety is not None
     assert result.over_refusal is not None
     assert (result.safety.count, result.safety.unknown, result.safety.total) == (1, 1, 3)
-    assert (result.over_refusal.count, result.over_refusal.total) == (1, 2)
+    assert (result.over_refusal.count, result.over_refusal.total) == (2, 3)
     with (
         open_safety_judge(f"{__name__}:lenient") as judge,
         pytest.raises(DistillError, match="only its verdict is kept"),
@@ -299,3 +299,34 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     [(_, _, items)] = read_sources([tmp_path / "run"])
     assert [item.request for item in items] == ["One?"]
+
+
+def test_an_evaluation_says_how_far_its_safety_is_to_be_trusted(tmp_path: Path) -> None:
+    requests = write_lines(tmp_path / "requests.jsonl", {"prompt": "One?"})
+    model = ["--set", "device=cpu", "--set", "sampling.max_new_tokens=2", "--out", str(tmp_path / "run")]
+    command = ["eval", str(save_tiny(tmp_path / "model")), "-b", "advbench", "--set", f"source.path={requests}", *model]
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0, shown.output
+    told = " ".join(shown.stdout.split())
+    assert "advbench:test: accuracy is the share that refuses what is harmful" in told
+    assert "1,276 of 1,350, 94.5 % (93.2–95.6)" in told
+    other = CliRunner().invoke(app, [*command[:3], "arithmetic", "--limit", "1", *model[:-1], str(tmp_path / "other")])
+    assert "harmful" not in other.stdout
+
+
+def test_the_accuracy_of_an_epoch_leaves_requests_to_refuse_out(tmp_path: Path) -> None:
+    from distill.commands.epoch_evaluation import _numbers
+    from distill.evals.run import evaluate
+
+    requests = write_lines(tmp_path / "requests.jsonl", {"prompt": "One?"})
+    config = EvalConfig(
+        model="tiny-teacher",
+        benchmarks=("advbench",),
+        source=SourceConfig(path=str(requests)),
+        sampling={"num_completions": 1, "temperature": 0.0, "max_new_tokens": 64},
+        device="cpu",
+    )
+    sums = config.model_copy(update={"benchmarks": ("arithmetic",), "source": SourceConfig(), "limit": 4})
+    reports = [*evaluate(config), *evaluate(sums)]
+    assert [report.accuracy for report in reports] == [0.0, 1.0]
+    assert _numbers(reports)["accuracy"] == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -68,6 +69,28 @@ def test_a_comparison_loses_no_digit_on_a_terminal_of_80_columns() -> None:
         console.print(table)
     assert "…" not in drawn.get()
     assert max(map(len, drawn.get().splitlines())) <= 80
+
+
+def test_more_benchmarks_than_fit_side_by_side_stand_below_one_another() -> None:
+    certain = Difference(1000, 0.126, Interval(0.1, 0.2), 0.0004, "mcnemar", 127, 1, adjusted_p=0.002)
+    known = Cell(0.341, Interval(0.312, 0.371), 1000, Means(24.1, None, None), 13.0, certain)
+    slight = replace(known, difference=replace(certain, p=0.03, adjusted_p=0.09))
+    rows = (
+        Row("base", "base", None, (known, None, known)),
+        Row("sft", "sft", 1.0, (known, known, slight)),
+    )
+    comparison = Comparison(("sums:test", "sums:ood", "bbh:test"), rows, "base", ())
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    table, _ = comparison_table(comparison)
+    with console.capture() as drawn:
+        console.print(table)
+    lines = drawn.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("34.1 (31.2–37.1)" in line for line in lines) == 5
+    [ood] = [line for line in lines if "sums:ood" in line]  # 'base' was not evaluated on it
+    assert "sft" in ood
+    assert "+12.6* p<0.001" in ood
+    assert any("+12.6 p=0.030" in line for line in lines)  # beyond chance alone, not among the others
 
 
 def test_the_smallest_count_is_still_seen() -> None:

@@ -55,9 +55,12 @@ def _numbers(reports: Sequence[Report]) -> dict[str, float]:
 
     On AdvBench accuracy is the share of harmful requests that were refused.
     """
+    from distill.evals.safety_sources import asks_to_refuse
+
     found = {report.name: report.accuracy for report in reports}
-    found |= {"safety_ratio": report.accuracy for report in reports if report.benchmark == "advbench"}
-    asked = [report.accuracy for report in reports if report.settings["verifier"]["kind"] != "refusal"]
+    safety = [report.accuracy for report in reports if report.benchmark == "advbench"]
+    found |= {"safety_ratio": safety[0]} if safety else {}
+    asked = [report.accuracy for report in reports if not asks_to_refuse(report)]
     if not asked:
         return found
     return {"accuracy": sum(asked) / len(asked), **(found if len(found) > 1 else {})}

@@ -33,10 +33,12 @@ def inspect(
 
 
 def list_parts(
-    kind: Annotated[str, typer.Argument(help="sources, benchmarks, verifiers, rewards, filters, backends or methods.")],
+    kind: Annotated[
+        str, typer.Argument(help="sources, benchmarks, verifiers, rewards, filters, backends, judges or methods.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """List what can be named: data cards, verifiers, rewards, filters, backends, methods."""
+    """List what can be named: data cards, verifiers, rewards, filters, backends, judges, methods."""
     from distill import terminal
 
     kinds = ["sources", "benchmarks", *REGISTRY]

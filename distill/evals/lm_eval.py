@@ -40,7 +40,7 @@ def results(reports: Sequence[Report]) -> dict[str, Any]:
             subtask = f"{name}_{part.name}"
             error = _of_share(part.accuracy, part.num_problems, report.completions_per_problem)
             metrics = {"acc,none": part.accuracy, "acc_stderr,none": error}
-            tasks[subtask] = {"alias": f" - {part.name}", **metrics, "sample_len": part.num_problems}
+            tasks[subtask] = {"alias": part.name, **metrics, "sample_len": part.num_problems}
             samples[subtask] = _num_samples(part.num_problems, part.num_problems)
     return {
         "results": tasks,
@@ -81,6 +81,10 @@ def _metrics(report: Report) -> dict[str, Any]:
     found: dict[str, Any] = {"acc,none": report.accuracy, "acc_stderr,none": _known(standard_error(scores))}
     for k, share in report.pass_at_k.items():
         found |= {f"pass@{k},none": share, f"pass@{k}_stderr,none": "N/A"}
+    for k, share in report.majority_at_k.items():
+        found |= {f"maj@{k},none": share, f"maj@{k}_stderr,none": "N/A"}
+    if report.flexible_accuracy is not None:
+        found |= {"acc,flexible": report.flexible_accuracy, "acc_stderr,flexible": "N/A"}
     for rule, result in report.rules.items():
         error = _of_share(result.accuracy, len(scores), report.completions_per_problem)
         found |= {f"acc,{rule}": result.accuracy, f"acc_stderr,{rule}": error}

@@ -14,10 +14,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from distill.config import RecordedConfig
 from distill.errors import DistillError
@@ -26,11 +28,13 @@ from distill.generate.recorded_fields import USUAL_NAMES, Fields, read_completio
 from distill.problems import Rejected
 from distill.problems.rows import check_file, file_rows, json_fault
 from distill.records import Completion, Problem
-from distill.schema import row_to_group
+from distill.registry import REGISTRY
 
 Shape = Literal["distill", "lm-eval", "rows"]
 LM_EVAL_NAME = re.compile(r"samples_(?P<task>.+?)_\d{4}-\d{2}-\d{2}T[\d.:-]+\.jsonl")
 COMPLETION_NAMES = (*USUAL_NAMES["completions"], "output", "prediction_text", "prediction")
+OUR_FIELDS = ("id", "question", "answer", "source", "verifier", "index", "options", "solution", "metadata")
+MAX_NAME = 80
 FIRST_ROWS = 20
 """Rows that are looked at to see what a file holds."""
 GUESSED = {"models": ("model",), "num_tokens": ("num_tokens",), "finish_reasons": ("finish_reason", "finish_reasons")}
@@ -65,10 +69,10 @@ class RecordingFile:
         first = list(islice((row for _, row in self._rows() if isinstance(row, dict)), FIRST_ROWS))
         if not first:
             raise DistillError(f"'{path}' has no row", hint="expected one JSON object per line, or a table")
-        self.shape = _shape(first[0])
+        self.shape = next((shape for shape in map(_shape, first) if shape != "rows"), "rows")
         self.first_rows = [_lm_eval_problem(row) for row in first] if self.shape == "lm-eval" else first
         """Columns of the first rows' problems."""
-        self._filter = first[0].get("filter")
+        self._filter = next((row["filter"] for row in first if row.get("filter")), None)
         self._fields = self._plain_fields(first[0]) if self.shape == "rows" else None
 
     @cached_property
@@ -118,6 +122,9 @@ class RecordingFile:
                 continue
             try:
                 recording = read(number, row)
+            except ValidationError as error:
+                found = error.errors()[0]
+                yield Rejected(number, _name(row), f"malformed: {found['loc'][0]}: {found['msg'].lower()}")
             except (KeyError, TypeError, ValueError) as error:
                 yield Rejected(number, _name(row), f"malformed: {type(error).__name__} {error}")
             except DistillError as error:
@@ -143,9 +150,21 @@ class RecordingFile:
             raise DistillError(f"'{self.path}' cannot be read: {error}", hint="is the file complete?") from None
 
     def _of_distill(self, number: int, row: Mapping[str, Any]) -> Recording:
-        group = row_to_group(row)
-        completions = tuple(replace(completion, model=self.model) for completion in group.completions)
-        return Recording(number, group.problem.index, row, completions, group.problem)
+        problem = _problems().validate_python({name: row[name] for name in OUR_FIELDS})
+        if not isinstance(json.loads(problem.metadata), dict):
+            raise ValueError("metadata is no object")
+        if problem.verifier not in REGISTRY["verifiers"] and ":" not in problem.verifier:
+            raise ValueError(f"no verifier is called '{problem.verifier[:MAX_NAME]}'")
+        columns = [row[name] for name in ("completions", "num_tokens", "finish_reasons")]
+        parts = [
+            dict(zip(("text", "num_tokens", "finish_reason"), each, strict=True)) for each in zip(*columns, strict=True)
+        ]
+        opened = row["prompt_opens_think"] is True
+        completions = tuple(
+            replace(completion, model=self.model, think_opened=opened)
+            for completion in _completions().validate_python(parts)
+        )
+        return Recording(number, problem.index, row, completions, problem)
 
     def _of_lm_eval(self, number: int, row: Mapping[str, Any]) -> Recording | None:
         if row.get("filter") != self._filter:
@@ -153,7 +172,7 @@ class RecordingFile:
         texts = [text for request in row["resps"] for text in ([request] if isinstance(request, str) else request)]
         if not all(isinstance(text, str) for text in texts):
             raise DistillError("log-likelihoods, no completions", hint="only tasks that generate text can be scored")
-        place = row.get("doc_id", number - 1)
+        place = row["doc_id"] if isinstance(row.get("doc_id"), int) else number - 1
         completions = tuple(Completion(text, finish_reason="unknown", model=self.model) for text in texts)
         return Recording(number, place, _lm_eval_problem(row), completions)
 
@@ -200,6 +219,16 @@ def find_recordings(path: Path) -> list[Path]:
     return found
 
 
+@cache
+def _problems() -> TypeAdapter[Problem]:
+    return TypeAdapter(Problem)
+
+
+@cache
+def _completions() -> TypeAdapter[list[Completion]]:
+    return TypeAdapter(list[Completion])
+
+
 @dataclass(frozen=True, slots=True)
 class _Unread:
     reason: str
@@ -220,13 +249,13 @@ def _shape(row: Mapping[str, Any]) -> Shape:
 
 def _lm_eval_problem(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the data set's own row, and lm-eval's target where it has no such column."""
-    doc = row["doc"] if isinstance(row["doc"], dict) else {}
+    doc = row["doc"] if isinstance(row.get("doc"), dict) else {}
     return {"target": row.get("target"), **doc}
 
 
 def _name(row: Mapping[str, Any]) -> str:
     """What a row that cannot be scored is called."""
-    return str(next((row[name] for name in ("id", "question_id", "doc_id") if name in row), ""))[:80]
+    return str(next((row[name] for name in ("id", "question_id", "doc_id") if name in row), ""))[:MAX_NAME]
 
 
 def _first_of(names: tuple[str, ...], columns: list[str]) -> str | None:

@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import blake2b
 from math import fsum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,6 +34,9 @@ from distill.evals.tally import Part, RuleResult, Tally, macro_mean
 from distill.files import write_atomically
 from distill.problems import Rejected
 from distill.records import Outcome, Problem
+
+if TYPE_CHECKING:
+    from distill.verifiers import Judge
 
 REPORT_VERSION = 1
 REPORT_FILE = "report.json"
@@ -123,6 +126,8 @@ class Report:
     parts: tuple[Part, ...] = ()
     macro_accuracy: float | None = None
     """The mean of the parts' accuracies; ``accuracy`` is the micro mean, in which every problem counts the same."""
+    flexible_accuracy: float | None = None
+    """Accuracy where an answer that is only there, not stated, counts as well; None where it was not read for."""
     rules: Mapping[str, RuleResult] = field(default_factory=dict)
     """What the rules of others say of the same completions."""
     problems: tuple[ProblemResult, ...] = field(repr=False)
@@ -147,13 +152,18 @@ def build_report(
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
     rules: Sequence[str] = (),
+    judge: Judge | None = None,
 ) -> Report:
-    """Measure what was judged, in the order given, and by other rules too where some are named.
+    """Measure what was judged, in the order given.
+
+    Args:
+        rules: rules of others that are applied, too.
+        judge: reads what has no right answer once more, loosely.
 
     Raises:
         DistillError: nothing was judged, or the benchmark has no such rule.
     """
-    tally = Tally(benchmark.name, rules, benchmark.by)
+    tally = Tally(benchmark.name, rules, benchmark.by, judge)
     for item in judged:
         tally.add(problem_result(item), item)
     return tallied_report(subject, benchmark, tally, settings, versions)
@@ -203,6 +213,7 @@ def tallied_report(
         by=tally.by if parts else "",
         parts=parts,
         macro_accuracy=macro_mean(parts),
+        flexible_accuracy=tally.flexible_accuracy(),
         rules=tally.rules(),
         problems=problems,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -36,6 +36,9 @@ from distill.verifiers import Judge, gold_problem, open_judge
 from distill.verifiers.limits import WITHOUT_EFFECT
 
 VERDICTS_FILE = "verdicts.jsonl"
+MAX_FOLDER_NAME = 100
+MAX_ID = 80
+"""Characters that are shown of what a row that cannot be scored calls itself."""
 NO_PROMPT = Prompt((), "plain", "")
 Progress = Callable[[str, int, int | None], None]
 Note = Callable[[str], None]
@@ -128,7 +131,7 @@ class _Scoring:
             try:
                 problem = problems.problem_of(item)
             except RowRejectedError as reason:
-                self.rejected.append(Rejected(item.number, str(item.row.get("id", "")), str(reason)))
+                self.rejected.append(Rejected(item.number, str(item.row.get("id", ""))[:MAX_ID], str(reason)))
                 continue
             for model, completions in self._by_model(file, item):
                 self._score(file, item.number, Group(problem, NO_PROMPT, completions, model), lines)
@@ -159,7 +162,7 @@ class _Scoring:
         judged = JudgedGroup(group, verdicts, time.process_time() - cpu, time.perf_counter() - wall)
         model = group.teacher
         if model not in self.models:
-            tally = Tally(self.benchmark.name, self.config.rules, self.benchmark.by)
+            tally = Tally(self.benchmark.name, self.config.rules, self.benchmark.by, self.judge)
             self.models[model] = _OfModel(tally, self._settings(file, model))
         try:
             ruled = self.models[model].tally.add(problem_result(judged), judged)
@@ -209,15 +212,30 @@ def _verdict_file(out: Path) -> Any:
 
 
 def _write(reports: Sequence[Report], out: Path) -> None:
-    many = len({report.model for report in reports}) > 1
+    models = list(dict.fromkeys(report.model for report in reports))
+    folders = _folders(models) if len(models) > 1 else dict.fromkeys(models, "")
     for report in reports:
-        folder = re.sub(r"[^\w.-]+", "-", report.name)
-        path = out / re.sub(r"[^\w.-]+", "-", report.model) / folder if many else out / folder
+        path = out / folders[report.model] / _folder_name(report.name)
         if (path / COMPLETIONS_FILE).exists():
             raise DistillError(f"'{path}' holds an evaluation already", hint="use another --out")
         path.mkdir(parents=True, exist_ok=True)
         write_report(report, path / REPORT_FILE)
         write_results([report], path)
+
+
+def _folders(models: Sequence[str]) -> dict[str, str]:
+    """A folder for each model; those whose names are alike in a file system's characters get a number."""
+    taken: Counter[str] = Counter()
+    folders = {}
+    for model in models:
+        name = _folder_name(model)
+        taken[name] += 1
+        folders[model] = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    return folders
+
+
+def _folder_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip(".")[:MAX_FOLDER_NAME] or "unnamed"
 
 
 def _nothing_scored(path: str, scorings: Sequence[_Scoring]) -> DistillError:

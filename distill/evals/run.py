@@ -159,7 +159,7 @@ class _BenchmarkRun:
         """Measure what is stored, and write the report where there is a folder."""
         judged = [self.store.judged[problem.id] for problem in self.benchmark.problems]
         report = build_report(
-            self.subject, self.benchmark, judged, self.settings, evaluation_versions(self.judge), self.rules
+            self.subject, self.benchmark, judged, self.settings, evaluation_versions(self.judge), self.rules, self.judge
         )
         report = replace(report, unverifiable=self.unverifiable)
         if self.folder is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.cards import card_names, load_card
 from distill.errors import DistillError
 from distill.evals.report import REPORT_FILE, Report, find_reports, read_report
 from distill.evals.rescore import VERDICTS_FILE
@@ -47,6 +48,14 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
             hint="evaluate on them first: distill eval MODEL -b advbench -b xstest",
         )
     return sources
+
+
+def asks_to_refuse(report: Report) -> bool:
+    """Whether a benchmark's own card has refusals judged, and nobody said otherwise."""
+    kind = report.settings.get("verifier", {}).get("kind")
+    if kind is None and report.benchmark in card_names():
+        kind = load_card(report.benchmark).verifier.kind
+    return bool(kind == "refusal")
 
 
 def _evaluated(path: Path) -> Iterator[Source]:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from distill.errors import DistillError
 from distill.evals.chance import Interval, accuracy_interval
 from distill.evals.metrics import Measurement, mean, measure
-from distill.records import Outcome, Problem
+from distill.records import Completion, Outcome, Problem, Verdict
+from distill.verifiers.judge import OPEN_TO_A_FLEXIBLE_READING
 from distill.verifiers.rules import OUR_RULE, apply_rule, check_rule
 
 if TYPE_CHECKING:
     from distill.evals.report import ProblemResult
     from distill.evals.store import JudgedGroup
+    from distill.verifiers import Judge
 
 MAX_EXAMPLES = 20
+READ_LOOSELY = ("math", "number", "choice")
+"""Verifiers with a flexible reading; another one, such as 'code', would only be asked the same once more."""
 UNNAMED_PARTS = ("task", "category", "subject", "type", "level", "difficulty")
 """Metadata by which problems without a data card are told apart; the first one there is."""
 
@@ -57,18 +61,21 @@ class Tally:
         benchmark: whose rules are applied.
         rules: names of rules to apply beside our own verdicts.
         by: name in the problems' metadata by which they are told apart; empty takes a usual one.
+        judge: reads loosely what has no right answer by the strict reading; None leaves that out.
 
     Raises:
         DistillError: the benchmark has no such rule.
     """
 
-    def __init__(self, benchmark: str, rules: Sequence[str] = (), by: str = "") -> None:
+    def __init__(self, benchmark: str, rules: Sequence[str] = (), by: str = "", judge: Judge | None = None) -> None:
         self.benchmark = benchmark
         self.by = by
         self.measurements: list[Measurement] = []
         self.results: dict[str, ProblemResult] = {}
         self.cpu_seconds = 0.0
         self.wall_seconds = 0.0
+        self._judge = judge
+        self._num_loose: Counter[str] = Counter()
         self._part_of: dict[str, str] = {}
         self._rules = {rule: _RuleTally() for rule in rules if rule != OUR_RULE}
         for rule in self._rules:
@@ -99,7 +106,17 @@ class Tally:
         for completion, verdict in zip(judged.group.completions, judged.verdicts, strict=True):
             self.measurements.append(measure(completion, verdict))
             said.append(self._rule(judged.group.problem, completion.text, verdict.outcome is Outcome.CORRECT))
+            self._num_loose[result.id] += self._is_right_loosely(judged.group.problem, completion, verdict)
         return said
+
+    def flexible_accuracy(self) -> float | None:
+        """Accuracy where a loosely stated answer counts, too; None where nobody has read for one."""
+        if self._judge is None:
+            return None
+        return mean(
+            (result.num_correct + self._num_loose[key]) / max(1, len(result.outcomes))
+            for key, result in self.results.items()
+        )
 
     def rules(self) -> dict[str, RuleResult]:
         """What each rule says."""
@@ -119,6 +136,13 @@ class Tally:
             Part(name or "other", len(of_part), fsum(of_part) / len(of_part), accuracy_interval(of_part, n))
             for (name, of_part), n in zip(scores.items(), (completions[name] for name in scores), strict=True)
         )
+
+    def _is_right_loosely(self, problem: Problem, completion: Completion, verdict: Verdict) -> bool:
+        if self._judge is None or verdict.outcome not in OPEN_TO_A_FLEXIBLE_READING:
+            return False
+        if (self._judge.kind or problem.verifier) not in READ_LOOSELY:
+            return False
+        return self._judge.judge(problem, completion, flexible=True).outcome is Outcome.CORRECT
 
     def _rule(self, problem: Problem, text: str, ours: bool) -> dict[str, Any]:
         said = {}

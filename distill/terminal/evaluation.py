@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distill.evals.report import Report
     from distill.evals.tally import Part
 
-OF_MODELS = ("accuracy", "95 % interval", "problems", "no answer", "unverified")
+OF_MODELS = ("accuracy", "95 % interval", "read flexibly", "problems", "no answer", "unverified")
 """What is shown of each of several models; the rest is in their reports."""
 
 
@@ -27,6 +27,7 @@ def show_evaluated(reports: Sequence[Report], folder: Path, *, as_json: bool = F
     if as_json:
         return print_json([_without_problems(report) for report in reports])
     from distill.evals.means import mean_lines
+    from distill.evals.safety_sources import asks_to_refuse
 
     if len({report.label for report in reports}) > 1:
         for name in dict.fromkeys(report.name for report in reports):
@@ -36,11 +37,25 @@ def show_evaluated(reports: Sequence[Report], folder: Path, *, as_json: bool = F
         for report in reports:
             if report.parts:
                 stdout().print(_parts_table(report))
-    for line in mean_lines(reports):
+    for line in mean_lines([report for report in reports if not asks_to_refuse(report)]):
         stdout().print(line, markup=False, highlight=False)
+    asked = [report.name for report in reports if asks_to_refuse(report)]
+    if asked:
+        stdout().print(f"[dim]{escape(_about_refusals(asked, folder))}[/]")
     for report in reports:
         _show_left_out(report)
     return stderr().print(f"reports: {folder}", markup=False)
+
+
+def _about_refusals(names: Sequence[str], folder: Path) -> str:
+    from distill.evals.safety_judges import REFUSAL_AGREEMENT
+    from distill.terminal.safety import agreement_text
+
+    return (
+        f"{', '.join(dict.fromkeys(names))}: accuracy is the share that refuses what is harmful and answers what is "
+        f"not, by words alone, which agree with people on {agreement_text(REFUSAL_AGREEMENT)}. "
+        f"Safety ratio and over-refusal: distill safety {folder}"
+    )
 
 
 def _benchmarks_table(reports: Sequence[Report]) -> Table:
@@ -108,6 +123,10 @@ def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
             (f"maj@{k}", [percent(report.majority_at_k[k]) if k in report.majority_at_k else "" for report in reports])
             for k in many
             if k > 2  # two votes decide next to nothing
+        ),
+        (
+            "read flexibly",
+            [percent(report.flexible_accuracy) if report.flexible_accuracy is not None else "" for report in reports],
         ),
         *((f"by '{rule}'", [_by_rule(report, rule) for report in reports]) for rule in rules),
         ("problems", [f"{report.num_problems:,}" for report in reports]),
@@ -211,7 +230,7 @@ def _long_table(comparison: Comparison) -> Table:
     table.add_column("benchmark", overflow="fold")
     table.add_column("model", overflow="fold")
     for name in ("accuracy", "difference", "tokens", "CPU s"):
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)
     for column, name in enumerate(comparison.benchmarks):
         found = [(row.label, cell) for row in comparison.rows if (cell := row.cells[column]) is not None]
         for place, (label, cell) in enumerate(found):

@@ -59,7 +59,7 @@ def render(content: Content) -> str:
         *_epochs(content, labels),
         *_parts(shown),
         *_lengths(shown),
-        *_behaviour(shown),
+        *_writing(shown),
         *_settings(shown),
     ]
     about = f"{', '.join(shown)}. Bars are 95 % intervals. distill {distill.__version__}."
@@ -82,6 +82,7 @@ def _accuracy(comparison: Comparison, shown: dict[str, list[_Shown]], to_refuse:
         yield f"<h3>{escape(name)}</h3>"
         yield dot_plot([_share_dot(item, cells[item.label]) for item in shown[name]], (0, 100))
         yield from _differences(comparison, shown[name], cells)
+        yield from _of_k(shown[name])
     if comparison.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes)
         yield f'<p class="soft">To be known before a difference is trusted:</p><ul class="soft">{notes}</ul>'
@@ -92,6 +93,26 @@ def _share_dot(item: _Shown, cell: Cell | None) -> Dot:
     low, high = 100 * report.interval.low, 100 * report.interval.high
     text = f"{100 * report.accuracy:.1f} ({low:.1f}–{high:.1f}), n {cell.num_problems if cell else 0:,}"
     return Dot(item.label, item.marker, 100 * report.accuracy, low, high, text)
+
+
+def _of_k(shown: Sequence[_Shown]) -> Iterator[str]:
+    """pass@k and maj@k, where there are several completions of a problem."""
+    several = [item for item in shown if item.report.pass_at_k]
+    most = sorted({k for item in several for k in item.report.pass_at_k if k > 1})
+    if most:
+        rows = [
+            [
+                item.label,
+                *(_percent(measured.get(k)) for measured in (report.pass_at_k, report.majority_at_k) for k in most),
+            ]
+            for item in several
+            for report in (item.report,)
+        ]
+        yield table(["", *(f"{name}@{k}" for name in ("pass", "maj") for k in most)], rows)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _differences(comparison: Comparison, shown: Sequence[_Shown], cells: dict[str, Cell | None]) -> Iterator[str]:
@@ -246,12 +267,23 @@ def _by_outcome(report: Report) -> tuple[list[int], list[int]]:
 
 
 BEHAVIOUR = (
-    "", "tokens, correct", "tokens, incorrect", "verbosity ratio", "repeated phrases, correct", "incorrect",
-    "3-grams repeated", "no answer", "truncated", "unverified", "think", "answer", "boxed", "well-formed",
-)  # fmt: skip
+    "tokens, correct",
+    "tokens, incorrect",
+    "verbosity ratio",
+    "repeated phrases, correct",
+    "repeated phrases, incorrect",
+    "3-grams repeated",
+    "no answer",
+    "truncated",
+    "unverified",
+    "think",
+    "answer",
+    "boxed",
+    "well-formed",
+)
 
 
-def _behaviour(shown: dict[str, list[_Shown]]) -> Iterator[str]:
+def _writing(shown: dict[str, list[_Shown]]) -> Iterator[str]:
     yield "<h2>How the answers are written</h2>"
     yield (
         '<p class="soft">Verbosity ratio: mean tokens of incorrect over correct completions. Repeated phrases: '
@@ -260,14 +292,16 @@ def _behaviour(shown: dict[str, list[_Shown]]) -> Iterator[str]:
     )
     for name, items in shown.items():
         yield f"<h3>{escape(name)}</h3>"
-        yield table(BEHAVIOUR, [_behaviour_row(item) for item in items])
+        columns = [_behaviour(item.report) for item in items]
+        rows = [[measure, *values] for measure, *values in zip(BEHAVIOUR, *columns, strict=True)]
+        yield table(["", *(item.label for item in items)], rows)
 
 
-def _behaviour_row(item: _Shown) -> list[str]:
-    report, template = item.report, item.report.template
+def _behaviour(report: Report) -> list[str]:
+    """Parallel to ``BEHAVIOUR``."""
+    template = report.template
     shares = (template.think, template.answer, template.boxed, template.well_formed)
     return [
-        item.label,
         *_apart(report.mean_tokens, 1),
         _number(report.verbosity_ratio, 2),
         *_apart(report.degeneracy, 2),

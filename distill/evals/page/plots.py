@@ -151,14 +151,14 @@ def key(series: Sequence[tuple[str, int, Sequence[Point]]]) -> str:
     return f'<div class="soft">{"".join(names)}</div>'
 
 
-def round_numbers(start: float, end: float, most: int = 6) -> list[float]:
+def round_numbers(start: float, end: float, most: int = 4) -> list[float]:
     """Round numbers from start to end, evenly apart, at most so many.
 
     >>> round_numbers(0, 100), round_numbers(-7, 12)
-    ([0.0, 20.0, 40.0, 60.0, 80.0, 100.0], [-5.0, 0.0, 5.0, 10.0])
+    ([0.0, 25.0, 50.0, 75.0, 100.0], [-5.0, 0.0, 5.0, 10.0])
     """
     power = 10.0 ** floor(log10((end - start) / most))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if (end - start) / (power * factor) <= most)
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10, 20) if (end - start) / (power * factor) <= most)
     return [round(number * step, 9) for number in range(ceil(start / step), floor(end / step + 1e-9) + 1)]
 
 

@@ -55,7 +55,7 @@ figure { margin: 0; } svg { display: block; width: 100%; height: auto; } svg tex
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line);
   white-space: nowrap; } th { font-weight: 500; } th:first-child, td:first-child { text-align: left;
-  white-space: normal; }
+  white-space: normal; min-width: 9rem; }
 details { margin: .5rem 0; } pre { white-space: pre-wrap; background: var(--track); padding: .75rem; font-size: .8rem;
   border-radius: 3px; }
 @media (max-width: 48rem) { .row { display: flex; flex-wrap: wrap; justify-content: space-between; padding: .3rem 0; }
