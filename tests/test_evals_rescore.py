@@ -93,6 +93,19 @@ def test_samples_of_lm_eval_are_read_once_whatever_their_filters(tmp_path: Path)
     assert [flexible.accuracy, report.accuracy] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
 
 
+def test_two_runs_of_one_model_on_one_task_are_not_mixed(tmp_path: Path) -> None:
+    for second in (5, 6):
+        name = f"samples_gsm8k_2026-01-02T03-04-0{second}.7.jsonl"
+        write_rows(tmp_path / "m" / name, [lm_eval_row(0, "#### 1")])
+    with pytest.raises(DistillError, match="hold the same problems, answered by the same model"):
+        scored(tmp_path / "m")
+    sums = benchmark_file(tmp_path / "sums.jsonl", ["?"])
+    for run in ("first", "second"):
+        evaluate(answering_config(sums), tmp_path / "runs" / run)
+    with pytest.raises(DistillError, match="hold the same problems"):
+        scored(tmp_path / "runs")
+
+
 def test_a_folder_of_lm_evals_tasks_is_one_benchmark_by_task(tmp_path: Path) -> None:
     for task, target, text in (("navigate", "No", "No"), ("snarks", "(A)", "(B)"), ("word_sorting", "a b", "a b")):
         row = {"doc_id": 0, "doc": {"input": f"{task}?"}, "target": target, "filter": "get-answer"}
@@ -170,6 +183,9 @@ def test_rows_are_joined_with_the_problems_of_a_benchmark_by_id_or_question(tmp_
     [report] = scored(path, "gsm8k", source=source)
     assert [(problem.id, problem.num_correct) for problem in report.problems] == [("p0", 1), ("p3", 1), ("p4", 1)]
     assert (report.absent, [item.reason for item in report.rejected]) == (2, ["not in gsm8k:test"])
+    rows = [{**row, "model": model} for row, model in zip(answers, "aabb", strict=True)]
+    first, second = scored(write_rows(tmp_path / "two.jsonl", rows), "gsm8k", source=source)
+    assert (first.absent, second.absent) == (3, 4)
 
 
 def test_plain_rows_need_no_benchmark_and_their_columns_are_guessed_aloud(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ What a longer, coverage-guided search finds (``benchmarks/fuzz_extraction.py``) 
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
 
@@ -28,6 +28,9 @@ from distill.verifiers.setting import Setting
 from distill.verifiers.workers.engine import Engine, EngineReply
 
 pytestmark = pytest.mark.slow
+
+EXACT = Context(prec=40)
+"""Of its own: packages under test change the one that all share."""
 
 KINDS = tuple(kind for kind in REGISTRY["verifiers"] if kind != "code")
 ABOUT_THINKING = {"format"}
@@ -229,7 +232,7 @@ def test_the_same_text_gets_the_same_verdict_whatever_was_judged_before(text: st
 @bounded
 @given(whole=st.integers(0, 10**15), places=st.integers(0, 6), sign=st.sampled_from(("", "-", "+")))
 def test_decimals_and_groups_are_read_as_python_reads_them(whole: int, places: int, sign: str) -> None:
-    value = Decimal(whole).scaleb(-places)
+    value = Decimal(whole).scaleb(-places, EXACT)
     for form in (f"{sign}{value:f}", f"{sign}{value:,f}"):
         number = read_number(form)
         assert number is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -34,8 +34,8 @@ class RecordedProblems:
     """Raises ``RowRejectedError`` for a row that answers none."""
     note: str
     """Where the problems come from, in one line."""
-    absent: set[str] = field(default_factory=set)
-    """Ids of the benchmark's problems that no row has answered yet."""
+    ids: frozenset[str] = frozenset()
+    """Of the benchmark's problems, where the rows are joined with them."""
 
 
 def recorded_problems(file: RecordingFile, config: EvalConfig) -> RecordedProblems:
@@ -162,7 +162,6 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
         (config.recorded.question,) if config.recorded.question else (*columns.question, *CardColumns().question)
     )
     asked: Counter[str] = Counter()
-    absent = set(by_id)
 
     def problem_of(recording: Recording) -> Problem:
         row_id = text_of(first_filled(recording.row, id_names)[1])
@@ -175,11 +174,10 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
             # Questions that stand in a benchmark more than once are taken in its order.
             found = same[asked[question] % len(same)]
             asked[question] += 1
-        absent.discard(found.id)
         return found
 
     note = f"joined with the {len(by_id):,} problems of {benchmark.full_name}"
-    return RecordedProblems(replace(benchmark, problems=()), problem_of, note, absent)
+    return RecordedProblems(replace(benchmark, problems=()), problem_of, note, frozenset(by_id))
 
 
 def _with_usual_names(columns: CardColumns, named: Mapping[str, str | None], row_id: str | None) -> CardColumns:

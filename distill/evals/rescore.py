@@ -66,6 +66,7 @@ def rescore(
             hint="leave them out where the files tell, or score one benchmark at a time",
         )
     files = [RecordingFile(path, config.recorded) for path in find_recordings(Path(config.recorded.path).expanduser())]
+    _check_distinct(files)
     scorings: dict[str, _Scoring] = {}
     with ExitStack() as stack:
         lines = stack.enter_context(_verdict_file(out)) if out is not None else None
@@ -102,7 +103,7 @@ class _Scoring:
         self.judge: Judge = open_judge(problems.benchmark.verifier)
         self.rejected: list[Rejected] = []
         self.unverifiable: dict[str, str] = {}
-        self.absent: set[str] | None = None
+        self.ids = problems.ids
         self.models: dict[str, _OfModel] = {}
         self._tokenizer = load_tokenizer(config.recorded.tokenizer) if config.recorded.tokenizer else None
         self._files: list[dict[str, str]] = []
@@ -135,8 +136,6 @@ class _Scoring:
                 continue
             for model, completions in self._by_model(file, item):
                 self._score(file, item.number, Group(problem, NO_PROMPT, completions, model), lines)
-        known = problems.absent
-        self.absent = known if self.absent is None else self.absent & known
 
     def reports(self) -> Iterator[Report]:
         """One report for each model."""
@@ -145,7 +144,8 @@ class _Scoring:
             subject = Subject(model, "", Path(model).name or model, digest="")
             benchmark = replace(self.benchmark, rejected=tuple(self.rejected))
             report = tallied_report(subject, benchmark, scored.tally, scored.settings, versions)
-            yield replace(report, unverifiable=dict(self.unverifiable), absent=len(self.absent or ()))
+            absent = len(self.ids - scored.tally.results.keys())
+            yield replace(report, unverifiable=dict(self.unverifiable), absent=absent)
 
     def _by_model(self, file: RecordingFile, item: Recording) -> Iterator[tuple[str, tuple[Completion, ...]]]:
         found: defaultdict[str, list[Completion]] = defaultdict(list)
@@ -202,6 +202,20 @@ class _Scoring:
             "recorded": {"files": self._files},
             "verifier": {**verifier, "versions": self.judge.versions()},
         }
+
+
+def _check_distinct(files: Sequence[RecordingFile]) -> None:
+    """Raise where two files would be taken for more completions of the same problems by the same model."""
+    seen: dict[tuple[str, str, str], Path] = {}
+    for file in files:
+        if file.shape != "rows":
+            what = (file.model, file.task, str(file.settings.get("benchmark", "")))
+            if what in seen:
+                raise DistillError(
+                    f"'{seen[what]}' and '{file.path}' hold the same problems, answered by the same model",
+                    hint="score them one at a time: --from one of the files",
+                )
+            seen[what] = file.path
 
 
 def _verdict_file(out: Path) -> Any:
