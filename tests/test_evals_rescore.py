@@ -186,6 +186,7 @@ def test_rows_are_joined_with_the_problems_of_a_benchmark_by_id_or_question(tmp_
     rows = [{**row, "model": model} for row, model in zip(answers, "aabb", strict=True)]
     first, second = scored(write_rows(tmp_path / "two.jsonl", rows), "gsm8k", source=source)
     assert (first.absent, second.absent) == (3, 4)
+    assert [problem.id for problem in second.problems] == ["p3"]
 
 
 def test_plain_rows_need_no_benchmark_and_their_columns_are_guessed_aloud(tmp_path: Path) -> None:

@@ -51,6 +51,20 @@ def test_values_and_gradients_are_those_of_the_plain_layer(
     assert products == [((15, 24), (40, 24)), ((15, 40), (24, 40)), ((40, 15), (24, 15))][: 2 + trained]
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_frozen_layer_keeps_no_states(trained: bool) -> None:
+    layer, states = torch.nn.Linear(4, 6).requires_grad_(trained), torch.ones(3, 4, requires_grad=True)
+    kept: list[tuple[int, ...]] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with fast_linear(CPU), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer(states)
+    assert kept == [(3, 4)] * trained + [(6, 4)]
+
+
 def test_what_is_computed_again_is_computed_as_it_was(products: list[tuple[Sequence[int], Sequence[int]]]) -> None:
     layer, states = torch.nn.Linear(4, 4), torch.ones(2, 4, requires_grad=True)
     contexts = partial(checkpoint_contexts, CPU)

@@ -161,7 +161,7 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
     question_names = (
         (config.recorded.question,) if config.recorded.question else (*columns.question, *CardColumns().question)
     )
-    asked: Counter[str] = Counter()
+    asked: Counter[tuple[str, str]] = Counter()
 
     def problem_of(recording: Recording) -> Problem:
         row_id = text_of(first_filled(recording.row, id_names)[1])
@@ -171,9 +171,10 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
             same = by_question.get(question, [])
             if not same:
                 raise RowRejectedError(f"not in {benchmark.full_name}")
-            # Questions that stand in a benchmark more than once are taken in its order.
-            found = same[asked[question] % len(same)]
-            asked[question] += 1
+            # Questions that stand in a benchmark more than once are taken in its order, by each model.
+            asker = (question, recording.completions[0].model if recording.completions else "")
+            found = same[asked[asker] % len(same)]
+            asked[asker] += 1
         return found
 
     note = f"joined with the {len(by_id):,} problems of {benchmark.full_name}"
