@@ -37,6 +37,7 @@ def test_gsm_plus_is_reported_by_perturbation_and_scores_what_has_no_answer(tmp_
         ("numerical substitution", "9", "#### 8", 1),
         ("critical thinking", "None", "The price is missing, so this cannot be determined.", 1),
         ("critical thinking", "None", "#### 3", 2),
+        ("critical thinking", "None", "#### 4", 2),
     ]
     rows = [
         {
@@ -50,8 +51,14 @@ def test_gsm_plus_is_reported_by_perturbation_and_scores_what_has_no_answer(tmp_
         for n, (kind, gold, said, seed) in enumerate(asked)
     ]
     report = scored(write_rows(tmp_path / "rows.jsonl", rows), "gsm_plus")
-    assert parts(report) == {"numerical substitution": (2, 0.5), "critical thinking": (2, 0.5)}
-    assert (report.by, report.accuracy, report.macro_accuracy, report.unverified) == ("perturbation", 0.5, 0.5, 0)
+    assert parts(report) == {"numerical substitution": (2, 0.5), "critical thinking": (3, pytest.approx(1 / 3))}
+    assert (report.by, report.accuracy, report.macro_accuracy, report.unverified) == (
+        "perturbation",
+        0.4,
+        pytest.approx(5 / 12),
+        0,
+    )
+    assert report.solvable_accuracy == 0.5
 
 
 def test_bb_sub_takes_the_last_marker_and_compares_letters(tmp_path: Path) -> None:

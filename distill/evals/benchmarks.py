@@ -34,6 +34,8 @@ class Benchmark:
     """The one that rows from the Hub were read at; empty for other data."""
     by: str = ""
     """Name in the problems' metadata by which a report tells them apart."""
+    null_answer: str | None = None
+    """The gold answer of problems that have no solution."""
 
     @property
     def full_name(self) -> str:
@@ -106,6 +108,7 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
         verifier=config.verifier.model_copy(update={"markers": tuple(markers)}),
         commit=source.card.hub.revision if source.card.hub is not None and source.path is None else "",
         by=source.card.by,
+        null_answer=source.card.null_answer,
     )
 
 

@@ -117,7 +117,9 @@ def _stated_whole(file: RecordingFile, config: EvalConfig, named: str) -> Record
             raise RowRejectedError("missing_question")
         return recording.problem
 
-    benchmark = Benchmark(name, split or "", (), (), PromptConfig(), verifier, by=card.by if card else "")
+    benchmark = Benchmark(name, split or "", (), (), PromptConfig(), verifier)
+    if card is not None:
+        benchmark = replace(benchmark, by=card.by, null_answer=card.null_answer)
     return RecordedProblems(benchmark, problem_of, "problems as they were asked")
 
 
@@ -144,7 +146,7 @@ def _stated(file: RecordingFile, config: EvalConfig, card_name: str, split: str)
 
     markers = card.verifier.markers if config.verifier.markers is None else config.verifier.markers
     verifier = config.verifier.model_copy(update={"markers": tuple(markers)})
-    benchmark = Benchmark(card.name, split, (), (), PromptConfig(), verifier, by=card.by)
+    benchmark = Benchmark(card.name, split, (), (), PromptConfig(), verifier, "", card.by, card.null_answer)
     return RecordedProblems(benchmark, problem_of, _describe(mapping, file.first_rows[0]))
 
 

@@ -128,6 +128,8 @@ class Report:
     """The mean of the parts' accuracies; ``accuracy`` is the micro mean, in which every problem counts the same."""
     flexible_accuracy: float | None = None
     """Accuracy where an answer that is only there, not stated, counts as well; None where it was not read for."""
+    solvable_accuracy: float | None = None
+    """Accuracy without the problems that have no solution, which some harnesses leave out; None where all have one."""
     rules: Mapping[str, RuleResult] = field(default_factory=dict)
     """What the rules of others say of the same completions."""
     problems: tuple[ProblemResult, ...] = field(repr=False)
@@ -163,7 +165,7 @@ def build_report(
     Raises:
         DistillError: nothing was judged, or the benchmark has no such rule.
     """
-    tally = Tally(benchmark.name, rules, benchmark.by, judge)
+    tally = Tally(benchmark, rules, judge)
     for item in judged:
         tally.add(problem_result(item), item)
     return tallied_report(subject, benchmark, tally, settings, versions)
@@ -214,6 +216,7 @@ def tallied_report(
         parts=parts,
         macro_accuracy=macro_mean(parts),
         flexible_accuracy=tally.flexible_accuracy(),
+        solvable_accuracy=tally.solvable_accuracy(),
         rules=tally.rules(),
         problems=problems,
     )

@@ -107,7 +107,7 @@ class _Scoring:
         self.models: dict[str, _OfModel] = {}
         self._tokenizer = load_tokenizer(config.recorded.tokenizer) if config.recorded.tokenizer else None
         self._files: list[dict[str, str]] = []
-        Tally(self.benchmark.name, config.rules)  # a rule that does not exist is said now
+        Tally(self.benchmark, config.rules)  # a rule that does not exist is said now
 
     def __enter__(self) -> _Scoring:
         return self
@@ -162,7 +162,7 @@ class _Scoring:
         judged = JudgedGroup(group, verdicts, time.process_time() - cpu, time.perf_counter() - wall)
         model = group.teacher
         if model not in self.models:
-            tally = Tally(self.benchmark.name, self.config.rules, self.benchmark.by, self.judge)
+            tally = Tally(self.benchmark, self.config.rules, self.judge)
             self.models[model] = _OfModel(tally, self._settings(file, model))
         try:
             ruled = self.models[model].tally.add(problem_result(judged), judged)

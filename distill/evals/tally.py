@@ -17,6 +17,7 @@ from distill.verifiers.judge import OPEN_TO_A_FLEXIBLE_READING
 from distill.verifiers.rules import OUR_RULE, apply_rule, check_rule
 
 if TYPE_CHECKING:
+    from distill.evals.benchmarks import Benchmark
     from distill.evals.report import ProblemResult
     from distill.evals.store import JudgedGroup
     from distill.verifiers import Judge
@@ -58,20 +59,22 @@ class Tally:
     """Counts one model's judged completions on one benchmark; a problem's may come in several pieces.
 
     Args:
-        benchmark: whose rules are applied.
+        benchmark: whose rules are applied, and which says by what its problems are told apart.
         rules: names of rules to apply beside our own verdicts.
-        by: name in the problems' metadata by which they are told apart; empty takes a usual one.
         judge: reads loosely what has no right answer by the strict reading; None leaves that out.
 
     Raises:
         DistillError: the benchmark has no such rule.
     """
 
-    def __init__(self, benchmark: str, rules: Sequence[str] = (), by: str = "", judge: Judge | None = None) -> None:
-        self.benchmark = benchmark
-        self.by = by
+    def __init__(self, benchmark: Benchmark, rules: Sequence[str] = (), judge: Judge | None = None) -> None:
+        self.benchmark = benchmark.name
+        self.by = benchmark.by
+        self._null_answer = benchmark.null_answer
         self.measurements: list[Measurement] = []
         self.results: dict[str, ProblemResult] = {}
+        self.unsolvable: set[str] = set()
+        """Ids of the problems that have no solution, where their benchmark says so."""
         self.cpu_seconds = 0.0
         self.wall_seconds = 0.0
         self._judge = judge
@@ -79,7 +82,7 @@ class Tally:
         self._part_of: dict[str, str] = {}
         self._rules = {rule: _RuleTally() for rule in rules if rule != OUR_RULE}
         for rule in self._rules:
-            check_rule(rule, benchmark)
+            check_rule(rule, benchmark.name)
 
     def add(self, result: ProblemResult, judged: JudgedGroup) -> list[dict[str, Any]]:
         """Count a judged group; returns what each rule says of each completion.
@@ -118,6 +121,12 @@ class Tally:
             for key, result in self.results.items()
         )
 
+    def solvable_accuracy(self) -> float | None:
+        """Accuracy without the problems that have no solution; None where there are none such."""
+        if not self.unsolvable:
+            return None
+        return mean(result.score for key, result in self.results.items() if key not in self.unsolvable)
+
     def rules(self) -> dict[str, RuleResult]:
         """What each rule says."""
         return {rule: tally.result(self.results) for rule, tally in self._rules.items()}
@@ -153,6 +162,8 @@ class Tally:
         return said
 
     def _place(self, problem: Problem) -> None:
+        if problem.answer == self._null_answer:
+            self.unsolvable.add(problem.id)
         metadata = json.loads(problem.metadata)
         if not self.by:
             self.by = next((name for name in UNNAMED_PARTS if name in metadata), "")

@@ -128,6 +128,10 @@ def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
             "read flexibly",
             [percent(report.flexible_accuracy) if report.flexible_accuracy is not None else "" for report in reports],
         ),
+        (
+            "that have a solution",
+            [percent(report.solvable_accuracy) if report.solvable_accuracy is not None else "" for report in reports],
+        ),
         *((f"by '{rule}'", [_by_rule(report, rule) for report in reports]) for rule in rules),
         ("problems", [f"{report.num_problems:,}" for report in reports]),
         ("no answer", [percent(report.no_answer_rate) for report in reports]),
