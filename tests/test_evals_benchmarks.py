@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from distill.config import EvalConfig, RecordedConfig, SourceConfig
+from distill.cards import load_card
+from distill.config import EvalConfig, PromptConfig, RecordedConfig, SourceConfig
 from distill.errors import DistillError
 from distill.evals.benchmarks import read_benchmark
 from distill.evals.means import macro_accuracy, mean_lines, micro_accuracy
 from distill.evals.report import Report
 from distill.evals.rescore import rescore
+from distill.prompts import build_prompt
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -123,3 +125,17 @@ def test_the_mean_out_of_distribution_is_unweighted_and_says_which_of_sloweds_ar
     assert second.startswith("out of distribution as in SLowED (arc_challenge, arc_easy): 70.0 %")
     assert second.endswith("SLowED's also has bb_sub, agieval")
     assert list(mean_lines([easy])) == []
+
+
+def test_the_plain_prompt_of_bbh_begins_with_the_description_of_its_task(tmp_path: Path) -> None:
+    card = load_card("bbh")
+    assert card.hub is not None
+    assert set(card.descriptions) == set(card.hub.parts)
+    rows = [{"task": "navigate", "input": "Left?", "target": "No"}]
+    rows.append({**rows[0], "task_description": "Walk."})
+    config = EvalConfig(source=SourceConfig(path=str(write_rows(tmp_path / "bbh.jsonl", rows))))
+    config = config.model_copy(update={"prompt": PromptConfig(format="plain", system="")})
+    found = read_benchmark(config, "bbh:all")
+    ours, theirs = (build_prompt(problem, found.prompt, None).text for problem in found.problems)
+    assert ours == f"Task Description:\n{card.descriptions['navigate']}\nQ:Left?\n\nA:"
+    assert theirs == "Task Description:\nWalk.\nQ:Left?\n\nA:"
