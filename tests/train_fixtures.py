@@ -11,9 +11,9 @@ from distill.config import PromptConfig, TrainConfig
 from distill.models import tokenizer_fingerprint
 from distill.prompts import build_prompt
 from distill.records import Completion, FinishReason, Group, GroupScores, Outcome, Problem, Verdict
-from distill.registry import load
 from distill.schema import SCHEMA_VERSION, dataset_columns, group_to_row, scores_to_row
 from distill.train.encode import StudentEncoder
+from distill.train.losses.own import load_method
 from distill.train.reading import open_dataset, read_training_data
 from distill.train.report import read_metrics
 from distill.train.student import load_student
@@ -119,7 +119,7 @@ def make_trainer(config: TrainConfig, *, double: bool = False) -> Trainer:
     student = load_student(config)
     if double:
         student.model.double()
-    method = load("methods", config.method)(config.loss)
+    method = load_method(config.method, config.loss)
     encoder = StudentEncoder(student.tokenizer, config.prompt)
     data = read_training_data(open_dataset(Path(config.dataset)), config, encoder, method)
     return Trainer(config, data, student, method)

@@ -15,7 +15,6 @@ from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.models import load_tokenizer, pick_device, pick_dtype
 from distill.packing.micro_batches import MicroBatch, group_batches, row_batches
-from distill.registry import load
 from distill.train import ReportProgress, silent
 from distill.train.cost import ASSUMED_SHARE, Work, measured_flops, training_flops, work_of
 from distill.train.data import DataCounts, TrainData
@@ -35,6 +34,7 @@ from distill.train.reading import open_dataset, read_training_data
 
 if TYPE_CHECKING:
     from distill.train.losses.base import Method
+from distill.train.losses.own import load_method
 
 CHARACTERS_PER_TOKEN = 4
 TokenSource = Literal["the student's", "the teacher's"]
@@ -110,7 +110,7 @@ def plan_training(
     Raises:
         DistillError: the dataset, method or student's config does not fit.
     """
-    method: Method = load("methods", config.method)(config.loss)
+    method: Method = load_method(config.method, config.loss)
     dataset = open_dataset(Path(config.dataset))
     encoder, tokens_are = _encoder(config)
     counted = config

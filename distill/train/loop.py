@@ -20,13 +20,13 @@ from distill.config import ResumePolicy, TrainConfig
 from distill.errors import DistillError
 from distill.files import hold_folder, replace_folder, unfinished
 from distill.models import STUDENT_REPORT_FILE, load_tokenizer
-from distill.registry import load
 from distill.train import ReportProgress, silent
 from distill.train.checkpoint import load_checkpoint, save_checkpoint
 from distill.train.data import TrainData
 from distill.train.encode import StudentEncoder
 from distill.train.epochs import BEST, EVALUATIONS_FILE, EpochEnds, OnEpochEnd
 from distill.train.losses.base import Method
+from distill.train.losses.own import load_method
 from distill.train.patterns import failure_patterns
 from distill.train.projections import PROJECTIONS_FILE, Projector
 from distill.train.ranks import Ranks, join_ranks
@@ -95,7 +95,7 @@ def train_student(
         DistillError: the dataset, model, method or folder does not fit, or too many steps were not finite.
         KeyboardInterrupt: ``stopped`` said so; the message says what is saved.
     """
-    method: Method = load("methods", config.method)(config.loss)
+    method: Method = load_method(config.method, config.loss)
     ranks = join_ranks(config.device)
     if not ranks.is_first:
         progress = silent
