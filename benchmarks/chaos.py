@@ -24,7 +24,7 @@ from typing import TypeAlias
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.chaos import Kept, Trial, after, check_session, kill, look, numbered_problems  # noqa: E402
+from tests.chaos import Kept, Trial, after, check_session, look, numbered_problems, run_with_kills  # noqa: E402
 from tests.curate_parts import write_jsonl  # noqa: E402
 from tests.replay_server import Options, ReplayServer  # noqa: E402
 
@@ -169,16 +169,16 @@ def _until_its_end(
 ) -> None:
     if replay is not None:
         replay.stats.by_prompt.clear()
-    while count.kills < kills:
-        before = look(trial, replay) if replay else Kept(trial.stored(), trial.stored())
-        if not kill(trial, moment()):
-            break
-        count.kills += 1
-        if replay is not None:
-            count.repeated += check_session(before, trial, replay, IN_FLIGHT)
-        else:
-            _check_stored(before, trial)
-    assert trial.finish() == 0, trial.said
+
+    def seen() -> Kept:
+        return look(trial, replay) if replay else Kept(trial.stored(), trial.stored())
+
+    def check(before: Kept) -> int:
+        return check_session(before, trial, replay, IN_FLIGHT) if replay else _check_stored(before, trial)
+
+    repeated = run_with_kills(trial.started, (moment() for _ in range(kills - count.kills)), seen, check)
+    count.kills += len(repeated)
+    count.repeated += sum(repeated)
 
 
 def _changed_at(folder: Path) -> int:
@@ -189,11 +189,13 @@ def _changed_at(folder: Path) -> int:
         return 0
 
 
-def _check_stored(before: Kept, trial: Trial) -> None:
+def _check_stored(before: Kept, trial: Trial) -> int:
+    """Check what is stored; nothing is asked of anybody, so no group is asked for again."""
     now = trial.stored()
     assert not before.stored - now, "a finished group is lost"
     assert max(now.values(), default=1) == 1, "a group is stored twice"
     assert "Traceback" not in trial.said, trial.said
+    return 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.evals_chaos import Trial, after, run_with_kills, same_evaluation  # noqa: E402
+from tests.evals_chaos import Trial, after, evaluate_with_kills, same_evaluation  # noqa: E402
 
 
 def main() -> None:
@@ -33,9 +33,9 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-eval-") as folder:
         whole, killed = Trial(Path(folder) / "whole", options.limit), Trial(Path(folder) / "killed", options.limit)
-        run_with_kills(whole, iter(()))
+        evaluate_with_kills(whole, iter(()))
         moments = [*(after(place, draw.uniform(0, 0.02)) for place in places), Trial.is_reporting]
-        stored = run_with_kills(killed, iter(moments))
+        stored = evaluate_with_kills(killed, iter(moments))
         same_evaluation(whole, killed)
     print(
         f"killed {len(stored)} times, with {stored} of {2 * options.limit} groups stored; equal to the uninterrupted "

@@ -32,10 +32,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from distill.generate.entropies import TOKENS_PER_MICRO_BATCH, score_entropies
-from distill.generate.reading import micro_batches
 from distill.models import load_model, load_tokenizer, no_progress_bars, tokenizer_fingerprint
 from distill.packing.head import check_head, token_statistics
-from distill.packing.layout import pack_rows
+from distill.packing.layout import GroupTokens
+from distill.packing.micro_batches import micro_batches, pack
 from distill.packing.output_layer import output_layer
 from distill.packing.streaming import streamed_statistics
 from distill.records import Completion, Group, Problem, Prompt
@@ -98,11 +98,12 @@ def lean(model: Any, groups: Iterable[Group]) -> Iterator[Entropies]:
 def rows(model: Any, groups: Iterable[Group]) -> Iterator[Entropies]:
     for group in groups:
         found: Entropies = [[] for _ in group.completions]
-        for parts in micro_batches([group], TOKENS_PER_MICRO_BATCH["cpu"], packed=False):
-            batch = pack_rows([part.tokens for part in parts], pad_id=0)
+        tokens = GroupTokens(group.prompt.token_ids, [completion.token_ids for completion in group.completions])
+        for passed in micro_batches([tokens], TOKENS_PER_MICRO_BATCH["cpu"], packed=False):
+            batch = pack(passed, packed=False, pad_id=0)
             entropies = token_statistics(model, batch).entropies.split(batch.completion_lengths.tolist())
-            for part, values in zip(parts, entropies, strict=True):
-                found[part.indices[0]] = values.tolist()
+            for completion, values in zip(passed.completions, entropies, strict=True):
+                found[completion] = values.tolist()
         yield found
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from distill.evals.chance import wilson_interval
 from distill.verifiers.kinds.refusal import refusal_class
-from distill.verifiers.kinds.refusal_signs import BIAS, all_signs, signs
+from distill.verifiers.reading.refusal_signs import BIAS, all_signs, signs
 
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")
 TENTHS = 10  # points are tenths of log-odds

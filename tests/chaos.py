@@ -1,8 +1,12 @@
-"""Real curation processes that are killed, and looks at what they leave: for tests and for ``benchmarks/chaos.py``."""
+"""Real processes that are killed, and looks at what curations leave: for tests and for ``benchmarks/chaos.py``.
+
+Evaluations (``evals_chaos``) and trainings (``train_chaos``) are killed by the same loop.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -10,11 +14,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +28,7 @@ from tests.replay_server import ReplayServer
 
 SHARD = "00000-of-00001"
 WAIT_SECONDS = 120.0
+State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,9 @@ class Trial:
 
     @contextmanager
     def started(self, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-        """The command, as a process that ends here at the latest; what it says is appended to a file beside the run."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (
-            self.said_path.open("ab") as said,
-            subprocess.Popen(self.command, stdout=said, stderr=said, env=environment, **options) as process,
-        ):
-            try:
-                yield process
-            finally:
-                process.kill()
+        """The command as a process; what it says is appended to a file beside the run."""
+        with self.said_path.open("ab") as said, started(self.command, stdout=said, stderr=said, **options) as process:
+            yield process
 
     def finish(self, **options: Any) -> int:
         """Run the command to its end; returns its exit status."""
@@ -121,20 +119,64 @@ def asked(server: ReplayServer) -> Counter[str]:
     return counts
 
 
+@contextmanager
+def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process of one thread that ends here at the latest."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_with_kills(
+    start: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]],
+    moments: Iterator[Callable[[], bool]],
+    look: Callable[[], State],
+    check: Callable[[State], int],
+) -> list[int]:
+    """Run a command to its end, killed at each moment that comes, one a process.
+
+    Args:
+        look: what stands there, before each process is started.
+        check: given that after each kill; raises where something is lost, and returns the number to be kept.
+
+    Returns:
+        What ``check`` returned after each kill.
+    """
+    kept: list[int] = []
+    while True:
+        before, moment = look(), next(moments, None)
+        with start() as process:
+            if moment is None or not kill_when(process, moment, math.inf):
+                status = process.wait()
+                assert status == 0, f"after {len(kept)} kills a process ended with {status}"
+                return kept
+        kept.append(check(before))
+
+
 def kill(trial: Trial, happened: Callable[[], bool]) -> bool:
     """Start a run and kill it as soon as something has happened; False where it came to its end before."""
     with trial.started() as process:
-        wait(process, happened)
-        process.kill()
-        return process.wait() == -signal.SIGKILL
+        return kill_when(process, happened)
 
 
-def wait(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
-    """Return when something has happened, or the process has ended."""
-    deadline = time.monotonic() + WAIT_SECONDS
+def kill_when(process: subprocess.Popen[bytes], happened: Callable[[], bool], seconds: float = WAIT_SECONDS) -> bool:
+    """Kill a process as soon as something has happened; False where it came to its end before."""
+    wait(process, happened, seconds)
+    if process.poll() is not None:
+        return False
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def wait(process: subprocess.Popen[bytes], happened: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+    """Return when something has happened, or the process has ended; fail when neither has after these seconds."""
+    deadline = time.monotonic() + seconds
     while process.poll() is None and not happened():
         assert time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.0005)
 
 
 def after(seconds: float) -> Callable[[], bool]:

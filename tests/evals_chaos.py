@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.chaos import run_with_kills, started
 
 REPOSITORY = Path(__file__).parents[1]
 TIMES = ("cpu_seconds", "wall_seconds")
@@ -24,16 +27,13 @@ class Trial:
     limit: int
     """Problems of each of the two benchmarks."""
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def started(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """``distill eval`` in a process of its own."""
         sets = ("sampling.num_completions=2", "sampling.temperature=1", "groups_in_flight=8", "device=cpu")
         command = [sys.executable, "-m", "distill", "eval", "tiny-student", "-b", "arithmetic", "-b", "arithmetic:ood"]
         command += ["--limit", str(self.limit), "--out", str(self.out), "--json"]
         command += [option for value in sets for option in ("--set", value)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        return started(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stored(self) -> list[dict[str, Any]]:
         """The judged groups whose lines are whole, of both benchmarks, without what they took."""
@@ -56,23 +56,10 @@ class Trial:
         return sorted(self.out.glob("*/completions.jsonl"))
 
 
-def run_with_kills(trial: Trial, moments: Iterator[Callable[[Trial], bool]]) -> list[int]:
+def evaluate_with_kills(trial: Trial, moments: Iterator[Callable[[Trial], bool]]) -> list[int]:
     """Evaluate to the end, killed at each moment that comes, one a process; groups stored at each kill."""
-    killed: list[int] = []
-    while True:
-        moment, process, before = next(moments, None), trial.start(), trial.stored()
-        while process.poll() is None:
-            if moment is not None and moment(trial):
-                process.kill()
-                process.wait()
-                killed.append(trial.num_stored())
-                _check(trial, before)
-                break
-            time.sleep(0.0005)
-        else:
-            if process.returncode:
-                raise AssertionError(f"a resumed evaluation ended with {process.returncode}")
-            return killed
+    happened = (partial(moment, trial) for moment in moments)
+    return run_with_kills(trial.started, happened, trial.stored, partial(_check, trial))
 
 
 def same_evaluation(whole: Trial, killed: Trial) -> None:
@@ -96,11 +83,13 @@ def after(number: int, seconds: float) -> Callable[[Trial], bool]:
     return happened
 
 
-def _check(trial: Trial, before: list[dict[str, Any]]) -> None:
-    """Nothing that was stored is lost, changed or stored again."""
-    stored = {row["id"]: row for row in trial.stored()}
-    assert len(stored) == len(trial.stored()), "a problem was stored twice"
+def _check(trial: Trial, before: list[dict[str, Any]]) -> int:
+    """Nothing that was stored is lost, changed or stored again; returns how many groups are stored."""
+    rows = trial.stored()
+    stored = {row["id"]: row for row in rows}
+    assert len(stored) == len(rows), "a problem was stored twice"
     assert all(stored.get(row["id"]) == row for row in before), "a stored group was lost or changed"
+    return len(rows)
 
 
 def _untimed(values: dict[str, Any]) -> dict[str, Any]:

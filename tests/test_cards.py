@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from distill.cards import Card, card_names, list_cards, load_card, read_card
 from distill.errors import DistillError
 from distill.prompts import check_template
+from tests.loading import loaded_modules
 
 SHIPPED = {
     "advbench", "agieval", "aime24", "aime25", "arc_challenge", "arc_easy", "arithmetic", "bb_sub",
@@ -138,9 +137,6 @@ def test_a_missing_card_file_is_an_error_with_its_path(tmp_path: Path) -> None:
 
 
 def test_importing_cards_loads_neither_torch_nor_transformers_nor_datasets() -> None:
-    code = (
-        "import sys, distill.cards, distill.problems, distill.prompts\n"
-        "loaded = {'torch', 'transformers', 'datasets', 'pyarrow', 'huggingface_hub', 'sympy'} & set(sys.modules)\n"
-        "assert not loaded, loaded"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    loaded = loaded_modules("import distill.cards, distill.problems, distill.prompts")
+    assert {"distill.cards", "distill.problems", "distill.prompts"} <= loaded
+    assert loaded & {"torch", "transformers", "datasets", "pyarrow", "huggingface_hub", "sympy"} == set()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distill.config import RecordedConfig, SamplingConfig, TeacherConfig
 from distill.errors import DistillError
 from distill.generate import open_backend
-from distill.generate.entropies import score_entropies
+from distill.generate.entropies import read_together, score_entropies
 from distill.models import load_tokenizer, tokenizer_fingerprint
-from distill.records import Completion, Group
+from distill.records import Completion, Group, Problem, Prompt
 from tests.tiny import save_tiny, tiny_items, tiny_model, tiny_tokenizer
 
 SLIDING = {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1}
@@ -178,3 +181,23 @@ def test_bfloat16_weights_are_scored_as_they_are(folder: str, groups: list[Group
     found = [entropy for read in scored for entropies in read.entropies for entropy in entropies]
     differences = torch.tensor(found) - torch.tensor(exact)
     assert 0 < float(differences.abs().mean()) < 0.05
+
+
+# ---- groups that are read together
+
+
+def group_of(number: int, prompt_tokens: int, lengths: list[int]) -> Group:
+    completions = tuple(Completion("", tuple(range(length))) for length in lengths)
+    return Group(Problem(f"p{number}", "", ""), Prompt((), "plain", "", tuple(range(prompt_tokens))), completions)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(0, 12), max_size=5)), max_size=8), st.integers(0, 60))
+def test_groups_are_read_in_their_order(shapes: list[tuple[int, list[int]]], budget: int) -> None:
+    groups = [group_of(number, *shape) for number, shape in enumerate(shapes)]
+    assert list(chain.from_iterable(read_together(groups, budget))) == groups
+
+
+@pytest.mark.parametrize(("budget", "sizes"), [(0, [1] * 7), (9, [1] * 7), (25, [2, 2, 2, 1]), (70, [7])])
+def test_as_many_groups_are_read_together_as_the_budget_holds(budget: int, sizes: list[int]) -> None:
+    groups = [group_of(number, 4, [3, 3]) for number in range(7)]  # 10 tokens each
+    assert [len(together) for together in read_together(groups, budget)] == sizes

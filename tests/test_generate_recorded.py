@@ -265,7 +265,7 @@ GOOD = b'{"id": 1, "completion": "x", "num_tokens": 1}\n'
         (GOOD + b"[1]\n", "line 2 holds a list, expected an object"),
         (GOOD + b"9" * 5000 + b"\n", "line 2 is not JSON: Exceeds the limit (4300 digits)"),
         (GOOD + b"[" * 100_000 + b"\n", "line 2 is not JSON: nested too deeply"),
-        (gzip.compress(GOOD * 50)[:40], "cannot be unpacked"),
+        (gzip.compress(GOOD * 50, mtime=0)[:40], "cannot be unpacked"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
     ],
 )

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from distill.cli import app
 from distill.train.report import read_metrics
-from tests.train_chaos import after_steps, start
+from tests.chaos import wait
+from tests.train_chaos import steps_done, training
 from tests.train_fixtures import tiny_config
 
 REPOSITORY = Path(__file__).parents[1]
@@ -63,16 +64,10 @@ def test_two_processes_say_what_they_did_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_terminated_run_saves_its_step(tmp_path: Path) -> None:
-    from distill.recipe import to_yaml
-
-    config = tiny_config(tmp_path, epochs=400)
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(to_yaml(config, "train"), encoding="utf-8")
-    process = start(recipe, config.dataset, tmp_path / "out")
-    reached = after_steps(5)
-    while not reached(tmp_path / "out"):
+    with training(tiny_config(tmp_path, epochs=400), tmp_path / "out") as process:
+        wait(process, lambda: steps_done(tmp_path / "out") >= 5)
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 1
     taken = read_metrics(tmp_path / "out" / "metrics.jsonl")[-1]["step"]
     assert (tmp_path / "out" / "checkpoints" / "latest").read_text("utf-8") == f"step-{taken:06d}"

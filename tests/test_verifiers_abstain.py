@@ -6,7 +6,7 @@ import pytest
 
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
-from distill.verifiers.kinds.abstain import abstains
+from distill.verifiers.maths.abstain import abstains
 
 MARKERS = ("####", "A:")
 

@@ -12,7 +12,7 @@ import pytest
 from distill.records import Problem
 from distill.verifiers import gold_problem, verify
 from distill.verifiers.kinds.refusal import refusal_class, refusal_points
-from distill.verifiers.kinds.refusal_signs import READ_CHARACTERS, all_signs, end_of_opening, folded, own_words, signs
+from distill.verifiers.reading.refusal_signs import READ_CHARACTERS, all_signs, end_of_opening, folded, own_words, signs
 
 REFUSALS = [
     # in full

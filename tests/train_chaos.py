@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from safetensors.torch import load_file
 from distill.config import TrainConfig
 from distill.recipe import to_yaml
 from distill.train.checkpoint import latest_checkpoint
+from tests.chaos import run_with_kills, started
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def start(config: Path, dataset: str, out: Path) -> subprocess.Popen[bytes]:
-    """``distill train`` in a process of its own."""
-    command = [sys.executable, "-m", "distill", "train", dataset, "--recipe", str(config), "--out", str(out), "--json"]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def training(config: TrainConfig, out: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """``distill train`` in a process of its own; its recipe is written beside the run."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    recipe = out.with_name(f"{out.name}.yaml")
+    recipe.write_text(to_yaml(config, "train"), encoding="utf-8")
+    command = [sys.executable, "-m", "distill", "train", config.dataset, "--recipe", str(recipe), "--out", str(out)]
+    return started([*command, "--json"], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def steps_done(out: Path) -> int:
@@ -49,24 +53,8 @@ def after_steps(number: int) -> Callable[[Path], bool]:
 
 def train_with_kills(config: TrainConfig, out: Path, moments: Iterator[Callable[[Path], bool]]) -> list[int]:
     """Train to the end, killed at each moment that comes, one a process; steps written down at each kill."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recipe = out.parent / f"{out.name}.yaml"
-    recipe.write_text(to_yaml(config, "train"), encoding="utf-8")
-    killed = []
-    while True:
-        moment, process, had = next(moments, None), start(recipe, config.dataset, out), checkpoint_step(out)
-        while process.poll() is None:
-            if moment is not None and moment(out):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                killed.append(steps_done(out))
-                check(out, had)
-                break
-            time.sleep(0.0005)
-        else:
-            if process.returncode:
-                raise AssertionError(f"a resumed run ended with {process.returncode}")
-            return killed
+    happened = (partial(moment, out) for moment in moments)
+    return run_with_kills(partial(training, config, out), happened, partial(checkpoint_step, out), partial(check, out))
 
 
 def checkpoint_step(out: Path) -> int:
@@ -75,17 +63,20 @@ def checkpoint_step(out: Path) -> int:
     return 0 if found is None else int(json.loads((found / "state.json").read_text("utf-8"))["step"])
 
 
-def check(out: Path, had: int) -> None:
-    """What is there after a kill can be gone on from, and is not older than what was there before."""
+def check(out: Path, had: int) -> int:
+    """What is there after a kill can be gone on from, and is not older than what was there before.
+
+    Returns how many steps are written down.
+    """
     import torch
 
-    if (out / "train.json").is_file():
-        return
-    found = latest_checkpoint(out / "checkpoints")
-    assert checkpoint_step(out) >= had
-    if found is not None:
-        assert load_file(found / "weights.safetensors")
-        assert torch.load(found / "optimizer.pt", weights_only=True)["state"]
+    if not (out / "train.json").is_file():
+        found = latest_checkpoint(out / "checkpoints")
+        assert checkpoint_step(out) >= had
+        if found is not None:
+            assert load_file(found / "weights.safetensors")
+            assert torch.load(found / "optimizer.pt", weights_only=True)["state"]
+    return steps_done(out)
 
 
 def same_run(one: Path, other: Path) -> None:

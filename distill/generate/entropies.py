@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from distill.errors import DistillError
 from distill.generate.mismatch import LogprobMismatch, MismatchLog, logprob_mismatch
-from distill.generate.reading import Part, micro_batches, read_together
 from distill.models import load_model, load_tokenizer, tokenizer_fingerprint
 from distill.packing.group_check import use_group_attention
 from distill.packing.head import check_head, token_statistics
-from distill.packing.layout import pack_groups, pack_rows
+from distill.packing.layout import GroupTokens
+from distill.packing.micro_batches import micro_batches, pack
 from distill.records import Group, Problem
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def score_entropies(
     reader = _open(model_name, dtype, device, tokens_per_micro_batch)
     mismatches = MismatchLog(model_name)
     for together in read_together(chain([first], checked), reader.read_together):
-        values: dict[tuple[int, int], tuple[TokenValues, TokenValues]] = {}
-        for parts in micro_batches(together, reader.num_tokens, packed=reader.packed):
-            values.update(_read(reader, parts))
+        values = _read(reader, together)
         for number, group in enumerate(together):
             found = [values.get((number, index), ((), ())) for index in range(len(group.completions))]
             logprobs, entropies = [pair[0] for pair in found], [pair[1] for pair in found]
@@ -102,6 +100,24 @@ def score_entropies(
             mismatches.add(group.problem.id, mismatch)
             yield GroupEntropies(group.problem, logprobs, entropies, mismatch)
     mismatches.close()
+
+
+def read_together(groups: Iterable[Group], num_tokens: int) -> Iterator[list[Group]]:
+    """The groups in their order, as many at a time as have ``num_tokens`` with each prompt once, or a larger one.
+
+    With 0 every group comes alone.
+    """
+    together: list[Group] = []
+    total = 0
+    for group in groups:
+        size = len(group.prompt.token_ids) + sum(len(completion.token_ids) for completion in group.completions)
+        if together and total + size > num_tokens:
+            yield together
+            together, total = [], 0
+        together.append(group)
+        total += size
+    if together:
+        yield together
 
 
 def _open(model_name: str, dtype: str, device: str, tokens_per_micro_batch: int | None) -> _Reader:
@@ -138,17 +154,23 @@ def _check_tokens(group: Group, model_name: str, fingerprint: str) -> None:
         )
 
 
-def _read(reader: _Reader, parts: Sequence[Part]) -> Iterator[tuple[tuple[int, int], tuple[TokenValues, TokenValues]]]:
-    """The log-probabilities and entropies of each completion in one forward pass, by group and index."""
+def _read(reader: _Reader, groups: Sequence[Group]) -> dict[tuple[int, int], tuple[TokenValues, TokenValues]]:
+    """The log-probabilities and entropies of each completion that has tokens, by group and index."""
     import torch
 
-    groups = [part.tokens for part in parts]
-    batch = pack_groups(groups) if reader.packed else pack_rows(groups, pad_id=0)
-    with torch.inference_mode():
-        statistics = token_statistics(reader.model, batch.to(reader.model.device))
-    lengths = batch.completion_lengths.tolist()
-    logprobs = torch.split(statistics.logprobs.cpu(), lengths)
-    entropies = torch.split(statistics.entropies.cpu(), lengths)
-    places = [(part.group, index) for part in parts for index in part.indices]
-    for place, its_logprobs, its_entropies in zip(places, logprobs, entropies, strict=True):
-        yield place, (tuple(its_logprobs.tolist()), tuple(its_entropies.tolist()))
+    places = [
+        (number, i) for number, group in enumerate(groups) for i, c in enumerate(group.completions) if c.token_ids
+    ]
+    tokens = [GroupTokens(g.prompt.token_ids, [c.token_ids for c in g.completions if c.token_ids]) for g in groups]
+    found = {}
+    for passed in micro_batches(tokens, reader.num_tokens, packed=reader.packed):
+        batch = pack(passed, packed=reader.packed, pad_id=0)
+        with torch.inference_mode():
+            statistics = token_statistics(reader.model, batch.to(reader.model.device))
+        lengths = batch.completion_lengths.tolist()
+        logprobs = torch.split(statistics.logprobs.cpu(), lengths)
+        entropies = torch.split(statistics.entropies.cpu(), lengths)
+        for completion, *values in zip(passed.completions, logprobs, entropies, strict=True):
+            its_logprobs, its_entropies = (tuple(each.tolist()) for each in values)
+            found[places[completion]] = its_logprobs, its_entropies
+    return found

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from distill.packing.layout import GroupTokens
+from distill.packing.layout import GroupTokens, PackedBatch, pack_groups, pack_rows
+
+# A row shorter than this share of the longest of its batch begins another: less than a quarter is padding.
+LEAST_FILLED = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,50 +24,64 @@ class MicroBatch:
     completions: tuple[int, ...]
     """Their completions, by place among those of all groups, in the order of ``groups``."""
 
-
-def row_batches(groups: Sequence[GroupTokens], token_budget: int) -> list[MicroBatch]:
-    """Every completion in a row of its own, rows of like length together, at most ``token_budget`` padded tokens.
-
-    A row that alone is longer gets a pass of its own.
-
-    >>> groups = [GroupTokens((1,), ((2, 3), (4,) * 8)), GroupTokens((5, 6), ((7, 8), (9,) * 6, (1, 2, 3)))]
-    >>> [batch.completions for batch in row_batches(groups, token_budget=18)]
-    [(1, 3), (4, 2, 0)]
-    """
-    rows = sorted(_parts(groups, 0), key=lambda part: -part.num_tokens)
-    batches: list[list[_Part]] = []
-    for row in rows:
-        # rows come longest first, so a batch's first row is its width
-        if batches and batches[-1][0].num_tokens * (len(batches[-1]) + 1) <= token_budget:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return [_batch(parts) for parts in batches]
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are read, padding not counted."""
+        return sum(map(_num_tokens, self.groups))
 
 
-def group_batches(groups: Sequence[GroupTokens], token_budget: int) -> list[MicroBatch]:
-    """Groups with their prompt once, at most ``token_budget`` tokens; what is larger is cut between completions.
+def micro_batches(groups: Sequence[GroupTokens], token_budget: int, *, packed: bool) -> list[MicroBatch]:
+    """Cut groups into passes of at most ``token_budget`` tokens, padding counted, or of one longer completion.
 
-    The largest are placed first, each where there is room. A completion that with its prompt is longer than
-    the budget gets a pass of its own.
+    Args:
+        packed: groups stand behind one another with their prompt once; one that is too large is cut between
+            completions. The largest are placed first, each where there is room. Else every completion has a row
+            with a prompt of its own, and rows of like length come together.
 
     >>> groups = [GroupTokens((1,), ((2, 3), (4,) * 8)), GroupTokens((5, 6), ((7, 8), (9,) * 6, (1, 2, 3)))]
-    >>> [batch.completions for batch in group_batches(groups, token_budget=13)]
+    >>> [batch.completions for batch in micro_batches(groups, 13, packed=True)]
     [(2, 3, 4), (0, 1)]
-    >>> [batch.completions for batch in group_batches(groups, token_budget=10)]
+    >>> [batch.completions for batch in micro_batches(groups, 10, packed=True)]
     [(2, 3), (1,), (4, 0)]
+    >>> [batch.completions for batch in micro_batches(groups, 18, packed=False)]
+    [(1, 3), (4, 2), (0,)]
     """
-    parts = sorted(_parts(groups, token_budget), key=lambda part: -part.num_tokens)
+    parts = sorted(_parts(groups, token_budget if packed else 0), key=lambda part: -_num_tokens(part.tokens))
+    return [_batch(together) for together in (_fill if packed else _line_up)(parts, token_budget)]
+
+
+def pack(batch: MicroBatch, *, packed: bool, pad_id: int) -> PackedBatch:
+    """The input of a pass: one row for all its groups, or one for each completion, padded with ``pad_id``."""
+    return pack_groups(batch.groups) if packed else pack_rows(batch.groups, pad_id)
+
+
+def _fill(parts: Sequence[_Part], token_budget: int) -> list[list[_Part]]:
+    """Every part where there is room first."""
     batches: list[list[_Part]] = []
     room: list[int] = []
     for part in parts:
-        place = next((number for number, left in enumerate(room) if part.num_tokens <= left), len(room))
+        size = _num_tokens(part.tokens)
+        place = next((number for number, left in enumerate(room) if size <= left), len(room))
         if place == len(room):
             batches.append([])
             room.append(token_budget)
         batches[place].append(part)
-        room[place] -= part.num_tokens
-    return [_batch(parts) for parts in batches]
+        room[place] -= size
+    return batches
+
+
+def _line_up(rows: Sequence[_Part], token_budget: int) -> list[list[_Part]]:
+    """Rows that come longest first, so that a batch's first row is its width."""
+    batches: list[list[_Part]] = []
+    width = 0
+    for row in rows:
+        size = _num_tokens(row.tokens)
+        if batches and size >= LEAST_FILLED * width and width * (len(batches[-1]) + 1) <= token_budget:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+            width = size
+    return batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +91,9 @@ class _Part:
     tokens: GroupTokens
     completions: range
 
-    @property
-    def num_tokens(self) -> int:
-        return len(self.tokens.prompt_ids) + sum(map(len, self.tokens.completion_ids))
+
+def _num_tokens(group: GroupTokens) -> int:
+    return len(group.prompt_ids) + sum(map(len, group.completion_ids))
 
 
 def _parts(groups: Sequence[GroupTokens], token_budget: int) -> list[_Part]:

@@ -5,7 +5,6 @@ A run that is still being written is read as far as its lines are whole.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from distill.errors import DistillError
 from distill.recipe import load_config
 from distill.train.epochs import EVALUATIONS_FILE, LOSS
 from distill.train.projections import PROJECTIONS_FILE
-from distill.train.report import METRICS_FILE
+from distill.train.report import METRICS_FILE, read_whole_lines
 from distill.train.run_folder import CONFIG_FILE, RUN_FILE
 from distill.train.trainer import ENTROPY_STEP
 
@@ -77,31 +76,18 @@ def read_curves(run: Path) -> RunCurves:
     """
     if not (run / METRICS_FILE).is_file() and not (run / RUN_FILE).is_file():
         raise DistillError(f"'{run}' is no training run", hint="name the folder that 'distill train' wrote")
-    steps = read_lines(run / METRICS_FILE)
+    steps = read_whole_lines(run / METRICS_FILE)
     if not steps:
         raise DistillError(f"'{run}' has no step to draw yet", hint="its first line in metrics.jsonl comes with one")
     config = None
     if (run / CONFIG_FILE).is_file():
         config = load_config(TrainConfig, "train", recipe=run / CONFIG_FILE)
-    projections, evaluations = read_lines(run / PROJECTIONS_FILE), read_lines(run / EVALUATIONS_FILE)
+    projections, evaluations = read_whole_lines(run / PROJECTIONS_FILE), read_whole_lines(run / EVALUATIONS_FILE)
     loss, *others = _step_panels(steps, config)
     panels = [loss, *_epoch_panels(evaluations), *others, *_projection_panels(projections, config)]
     last: dict[int, int] = {line["epoch"]: line["step"] for line in steps}
     title = f"{run.name}: {config.method} from {config.model}" if config else run.name
     return RunCurves(title, tuple(panel for panel in panels if panel.curves), tuple(last.values())[:-1])
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The whole lines of a file that may be in the making; none where there is no file."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break  # the last line, half of it
-    return lines
 
 
 def _step_panels(steps: Sequence[Line], config: TrainConfig | None) -> list[Panel]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.models import load_tokenizer, pick_device, pick_dtype
-from distill.packing.micro_batches import MicroBatch, group_batches, row_batches
+from distill.packing.micro_batches import MicroBatch, micro_batches
 from distill.train import ReportProgress, silent
 from distill.train.cost import ASSUMED_SHARE, Work, measured_flops, training_flops, work_of
 from distill.train.data import DataCounts, TrainData
@@ -29,7 +29,7 @@ from distill.train.estimate import (
     student_shape,
 )
 from distill.train.passages import Passage
-from distill.train.plan import TrainPlan, held_out
+from distill.train.plan import TrainPlan, hold_out
 from distill.train.reading import open_dataset, read_training_data
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def plan_training(
     if tokens_are == "the teacher's":  # a mask changes what is learnt, and no count
         counted = config.model_copy(update={"low_entropy_mask": None})
     data = read_training_data(dataset, counted, encoder, method, progress)
-    validation = held_out(data.ids, config.validation_share)
-    trained = sorted(set(range(len(data))) - set(validation))
+    trained, validation = hold_out(data.ids, config.validation_share)
     plan = TrainPlan(tuple(data.ids[n] for n in trained), config.groups_per_step, config.epochs, config.seed)
     steps = [[trained[place] for place in plan.groups_of(step)] for step in range(plan.steps_per_epoch)]
     passes, work, shape, learnt = _passes(config, data, steps)
@@ -153,8 +152,8 @@ def _passes(
     groups = [[tokens for number in step for tokens in data.tokens(number)] for step in steps]
     shape = student_shape(config, groups[0][:1])
     packed = not shape.hindrance
-    cut = group_batches if packed else row_batches
-    batches = [batch for step in groups for batch in cut(step, config.tokens_per_micro_batch)]
+    budget = config.tokens_per_micro_batch
+    batches = [batch for step in groups for batch in micro_batches(step, budget, packed=packed)]
     sizes = [_tokens_of(batch, packed=packed) for batch in batches]
     largest = max(range(len(batches)), key=lambda number: sizes[number])
     work = work_of((g for batch in batches for g in batch.groups), packed=packed, padded_tokens=sum(sizes))
@@ -174,7 +173,7 @@ def _passes(
 def _tokens_of(batch: MicroBatch, *, packed: bool) -> int:
     """Tokens that a pass reads, padding counted."""
     if packed:
-        return work_of(batch.groups, packed=True).read_tokens
+        return batch.num_tokens
     rows = [len(group.prompt_ids) + len(ids) for group in batch.groups for ids in group.completion_ids]
     return max(rows) * len(rows)
 

@@ -22,13 +22,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from distill.errors import DistillError
 from distill.models import load_model_config, pick_device, pick_dtype
 from distill.packing.attention import GROUP_ATTENTION, packed_inputs, register
 from distill.packing.backward import KEPT_BYTES
 from distill.packing.group_check import known_hindrance
 from distill.packing.layout import GroupTokens, PackedBatch, pack_groups, pack_rows
 from distill.packing.streaming import BLOCK_TOKENS
+from distill.train.student import with_adapters
 
 if TYPE_CHECKING:
     import torch
@@ -224,7 +224,6 @@ def student_shape(config: TrainConfig, groups: Sequence[GroupTokens] | None = No
 
 def _without_numbers(config: TrainConfig, dtype: torch.dtype) -> Any:
     """The model as it would be trained, its weights shapes alone."""
-    import peft
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -232,20 +231,7 @@ def _without_numbers(config: TrainConfig, dtype: torch.dtype) -> Any:
     with torch.device("meta"):
         model = make(load_model_config(config.model), dtype=of_base)
     if config.lora is not None:
-        options = peft.LoraConfig(
-            r=config.lora.rank,
-            lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # PEFT takes fractions as well
-            lora_dropout=config.lora.dropout,
-            target_modules=list(config.lora.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        try:
-            model = peft.get_peft_model(model, options, low_cpu_mem_usage=True)
-        except ValueError as error:
-            raise DistillError(
-                f"lora.target_modules '{', '.join(config.lora.target_modules)}' do not fit '{config.model}': {error}",
-                hint="name linear layers of this model",
-            ) from None
+        model = with_adapters(model, config.model, config.lora, low_cpu_mem_usage=True)
     return model.train()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from distill.config import TrainConfig
 from distill.errors import DistillError
 from distill.packing.group_check import use_group_attention
-from distill.packing.layout import GroupTokens, PackedBatch, pack_groups, pack_rows
-from distill.packing.micro_batches import MicroBatch, group_batches, row_batches
+from distill.packing.layout import GroupTokens, PackedBatch
+from distill.packing.micro_batches import MicroBatch, micro_batches, pack
 from distill.train.ranks import Ranks
 from distill.train.student import Student
 
@@ -53,23 +53,22 @@ class Passes:
         import torch
 
         batches = self._batches(groups)
-        shares = Ranks.shares([_num_tokens(batch) for batch in batches], self.ranks.size)
+        shares = Ranks.shares([batch.num_tokens for batch in batches], self.ranks.size)
         own = shares[self.ranks.rank]
         most = max(map(len, shares))
         for place in range(most):
             number = own[place] if place < len(own) else 0
             torch.manual_seed(_pass_seed(self._seed, step, number))
-            part = batches[number]
-            batch = pack_groups(part.groups) if self.is_packed else pack_rows(part.groups, self.student.pad_id)
+            batch = pack(batches[number], packed=self.is_packed, pad_id=self.student.pad_id)
             batch = batch.to(self.student.device, non_blocking=True)
-            yield Pass(part.completions, batch, counts=place < len(own))
+            yield Pass(batches[number].completions, batch, counts=place < len(own))
 
     def num_tokens(self, groups: Sequence[GroupTokens]) -> int:
         """Tokens that all processes read of a step, padding not counted."""
-        return sum(map(_num_tokens, self._batches(groups)))
+        return sum(batch.num_tokens for batch in self._batches(groups))
 
     def _batches(self, groups: Sequence[GroupTokens]) -> list[MicroBatch]:
-        return (group_batches if self.is_packed else row_batches)(groups, self._token_budget)
+        return micro_batches(groups, self._token_budget, packed=self.is_packed)
 
     def within_memory(
         self, groups: Sequence[GroupTokens], optimizer: torch.optim.Optimizer, work: Callable[[], FoundT]
@@ -117,10 +116,6 @@ def _reads_groups(student: Student, ranks: Ranks) -> bool:
     if reason and ranks.is_first:
         logger.warning("this model reads every completion with a prompt of its own: %s", reason)
     return not reason
-
-
-def _num_tokens(batch: MicroBatch) -> int:
-    return sum(len(group.prompt_ids) + sum(map(len, group.completion_ids)) for group in batch.groups)
 
 
 def _pass_seed(seed: int, step: int, number: int) -> int:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+from distill.errors import DistillError
+
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
@@ -55,17 +57,26 @@ class TrainPlan:
         return (step + 1) % self.steps_per_epoch == 0
 
 
-def held_out(group_ids: Sequence[str], share: float) -> list[int]:
-    """Positions of the groups that are measured and not trained on: about ``share`` of them, by a hash of each id.
+def hold_out(group_ids: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Positions of the groups to train on, and of those to measure: about ``share`` of all, by a hash of each id.
 
-    >>> held_out(["a", "b", "c", "d", "e", "f"], share=0.5)
-    [1, 3, 4]
+    Raises:
+        DistillError: there is none to train on, or none to measure though a share was asked for.
+
+    >>> hold_out(["a", "b", "c", "d", "e", "f"], share=0.5)
+    ([0, 2, 5], [1, 3, 4])
     """
 
     def place(group_id: str) -> float:
         return int.from_bytes(blake2b(f"held out/{group_id}".encode(), digest_size=8).digest()) / 2**64
 
-    return [position for position, group_id in enumerate(group_ids) if place(group_id) < share]
+    measured = [position for position, group_id in enumerate(group_ids) if place(group_id) < share]
+    if len(measured) == len(group_ids) or (share and not measured):
+        raise DistillError(
+            f"validation_share {share} holds out {len(measured)} of {len(group_ids)} groups",
+            hint="choose a share that leaves some on both sides",
+        )
+    return sorted(set(range(len(group_ids))) - set(measured)), measured
 
 
 @lru_cache(maxsize=2)

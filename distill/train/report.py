@@ -84,19 +84,24 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def read_whole_lines(path: Path) -> list[dict[str, Any]]:
+    """As ``read_metrics``, of a file that may end in half a line: its process writes it, or died at that."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
 def keep_metrics_until(path: Path, step: int) -> None:
     """Drop the lines of steps after ``step``, which a resumed run will take again, and a torn last line."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            metrics = json.loads(line)
-        except json.JSONDecodeError:
-            break  # the process died while it wrote this line, so nothing follows it
-        if metrics["step"] <= step:
-            kept.append(line)
-    write_atomically(path, "".join(f"{line}\n" for line in kept))
+    if path.is_file():
+        kept = (line for line in read_whole_lines(path) if line["step"] <= step)
+        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def epoch_means(

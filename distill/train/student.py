@@ -148,8 +148,12 @@ def _is_adapted(model: Any) -> bool:
     return bool(getattr(model, "peft_config", None))
 
 
-def _with_adapters(model: Any, name: str, lora: LoraConfig) -> Any:
-    """A PEFT model: the base frozen, float32 adapters on the target modules."""
+def with_adapters(model: Any, name: str, lora: LoraConfig, **options: Any) -> Any:
+    """A model, called ``name``, with adapters drawn from torch's global generator; ``options`` go to PEFT.
+
+    Raises:
+        DistillError: it has no layer that ``lora.target_modules`` names.
+    """
     import peft
 
     config = peft.LoraConfig(
@@ -159,15 +163,20 @@ def _with_adapters(model: Any, name: str, lora: LoraConfig) -> Any:
         target_modules=list(lora.target_modules),
         task_type="CAUSAL_LM",
     )
-    folder = Path(resolve_model(name)).expanduser()
     try:
-        adapted = peft.get_peft_model(model, config)
+        return peft.get_peft_model(model, config, **options)
     except ValueError as error:
         layers = sorted({path.rpartition(".")[2] for path, part in model.named_modules() if _is_linear(part)})
         raise DistillError(
             f"lora.target_modules '{', '.join(lora.target_modules)}' do not fit the model '{name}': {error}",
             hint=f"its linear layers: {', '.join(layers)}",
         ) from None
+
+
+def _with_adapters(model: Any, name: str, lora: LoraConfig) -> Any:
+    """A PEFT model: the base frozen, float32 adapters on the target modules."""
+    adapted = with_adapters(model, name, lora)
+    folder = Path(resolve_model(name)).expanduser()
     # an adapter folder must find its base again from wherever it is loaded
     adapted.peft_config["default"].base_model_name_or_path = str(folder.resolve()) if folder.is_dir() else name
     return adapted

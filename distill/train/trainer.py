@@ -24,7 +24,7 @@ from distill.train.estimate import student_shape
 from distill.train.losses.base import Method
 from distill.train.optimizer import build_optimizer, learning_rate
 from distill.train.passes import Pass, Passes
-from distill.train.plan import TrainPlan, held_out
+from distill.train.plan import TrainPlan, hold_out
 from distill.train.ranks import ALONE, Ranks
 from distill.train.sharding import shard, whole
 from distill.train.step_mask import StepMask, step_mask
@@ -75,13 +75,7 @@ class Trainer:
                 hint="leave low_entropy_mask out, or give the loss that argument as distill.train.losses.sft does",
             )
         self.data, self.student, self.method, self.ranks = data, student, method, ranks
-        self.validation = held_out(data.ids, config.validation_share)
-        self._trained = sorted(set(range(len(data))) - set(self.validation))
-        if not self._trained or (config.validation_share and not self.validation):
-            raise DistillError(
-                f"validation_share {config.validation_share} holds out {len(self.validation)} of {len(data)} groups",
-                hint="choose a share that leaves some on both sides",
-            )
+        self._trained, self.validation = hold_out(data.ids, config.validation_share)
         trained_ids = tuple(data.ids[number] for number in self._trained)
         self.plan = TrainPlan(trained_ids, config.groups_per_step, config.epochs, config.seed)
         self.passes = Passes(config, student, ranks)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from distill.records import FinishReason, Outcome, Verdict
-from distill.verifiers.kinds.refusal_signs import BIAS, signs
 from distill.verifiers.limits import Limits
 from distill.verifiers.policy import Policy
 from distill.verifiers.reading.extract import Region, answer_region
+from distill.verifiers.reading.refusal_signs import BIAS, signs
 from distill.verifiers.reading.statements import Statement
 from distill.verifiers.workers.engine import Engine, EngineOptions, shared_engine
 

@@ -14,8 +14,8 @@ import re
 from typing import Literal
 
 from distill.records import Outcome, Problem, Verdict
-from distill.verifiers.kinds.refusal_signs import BIAS, READ_CHARACTERS, folded, signs
 from distill.verifiers.reading.extract import END_THINK, MAX_REGION_CHARACTERS, Region, answer_region
+from distill.verifiers.reading.refusal_signs import BIAS, READ_CHARACTERS, folded, signs
 from distill.verifiers.reading.statements import Statement
 from distill.verifiers.setting import Setting, correct, incorrect, no_answer, verdict
 

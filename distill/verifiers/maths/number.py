@@ -6,7 +6,7 @@ import re
 from functools import partial
 
 from distill.records import Outcome, Problem, Verdict
-from distill.verifiers.kinds.abstain import is_abstention_gold, verify_abstention
+from distill.verifiers.maths.abstain import is_abstention_gold, verify_abstention
 from distill.verifiers.maths.gold import over_limit, value_of
 from distill.verifiers.maths.numbers import is_rounded
 from distill.verifiers.maths.quantities import MAX_CHARACTERS, Quantity, read_quantity, read_sentence, same_quantity
