@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: quickstart test test-all check fix format lint types docs clean
+.PHONY: ladder ladder-full quickstart test test-all check fix format lint types docs site clean
 
 quickstart: .venv/installed  ## install, then curate, inspect, train, evaluate and compare on the tiny models
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/quickstart.sh
@@ -35,8 +35,18 @@ fix: .venv/installed-dev  ## format, and mend what the linter can mend
 docs: .venv/installed-dev  ## write docs/cli.md and docs/config.md anew
 	$(BIN)/python scripts/build_docs.py
 
+site: .venv/installed-docs  ## build the documentation as a site, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python scripts/check_site.py site
+
+ladder: .venv/installed-dev  ## both papers in miniature: half an hour on two cores, goes on where it stopped
+	$(BIN)/python -m benchmarks.ladder
+
+ladder-full: .venv/installed-dev  ## the ablations of the papers' open points, too
+	$(BIN)/python -m benchmarks.ladder --full
+
 clean:  ## remove the environment and the quick start's runs
-	rm -rf .venv runs/quickstart
+	rm -rf .venv runs/quickstart site
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -46,4 +56,8 @@ clean:  ## remove the environment and the quick start's runs
 
 .venv/installed-dev: .venv/installed
 	$(PIP) -e '.[dev,scale,gym,plot]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP) -e '.[docs]'
 	@touch $@

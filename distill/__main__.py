@@ -18,6 +18,8 @@ def main() -> None:
     from distill.cli import app
 
     _prepare_streams()
+    if str(Path.cwd()) not in sys.path:  # parts of one's own lie here; last, so that no file hides a package
+        sys.path.append(str(Path.cwd()))
     # Threads that wait for work sleep instead of spinning. On a machine that others use too, two spinning threads
     # made sampling ten times slower; it has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -203,8 +203,12 @@ def load_card(name_or_path: str) -> Card:
     if name_or_path not in names:
         raise DistillError(
             f"no data card is called '{name_or_path}'",
-            hint=f"{did_you_mean(name_or_path, names)}; the path of a card (.md) or file (.jsonl, .csv, .parquet ...), "
-            "'owner/name' on the Hub and 'reasoning-gym:TASK' work too",
+            hint=did_you_mean(
+                name_or_path,
+                names,
+                "the path of a card (.md) or file (.jsonl, .csv, .parquet ...), 'owner/name' on the Hub, or "
+                "'reasoning-gym:TASK'",
+            ),
         )
     return read_card(cards_folder() / f"{name_or_path}.md")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import distill
-from distill.commands import curation, evaluation, looking, safety, training
+from distill.commands import curation, evaluation, looking, publishing, safety, starting, training
 
 app = typer.Typer(
     name="distill",
@@ -39,6 +39,8 @@ def _main(
 
 
 for command in (
+    starting.doctor,
+    starting.init,
     curation.curate,
     curation.preview,
     curation.status,
@@ -51,9 +53,10 @@ for command in (
     evaluation.evaluate,
     evaluation.compare,
     safety.safety,
+    publishing.export,
+    publishing.publish,
     evaluation.verify,
     looking.list_parts,
-    looking.doctor,
 ):
     name = {"evaluate": "eval", "list_parts": "list"}.get(command.__name__)
     app.command(name=name)(command)

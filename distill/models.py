@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -254,9 +255,18 @@ def _find(name: str) -> str:
     if source and Path(source).is_file():
         raise DistillError(f"'{name}' is a file, a model is a folder", hint="name the folder that holds config.json")
     if not HUB_ID.fullmatch(source):
-        raise DistillError(f"there is no folder '{name}'", hint="a model is a folder with config.json, or a Hub id")
+        hint = _meant(name) or "a model is a folder with config.json, or a Hub id"
+        raise DistillError(f"there is no folder '{name}'", hint=hint)
     _check_hub(source)
     return source
+
+
+def _meant(name: str) -> str:
+    """A question after the tiny model, or the folder beside it, that a name is much like; else an empty text."""
+    beside = Path(name).expanduser().parent
+    folders = [str(path) for path in beside.glob("*") if path.is_dir()]
+    close = difflib.get_close_matches(name, [*TINY_MODELS, *folders], n=1, cutoff=0.85)
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def _check_hub(hub_id: str) -> None:
@@ -281,7 +291,8 @@ def _check_hub(hub_id: str) -> None:
             return  # the Hub's own client may know other certificates
         raise DistillError(
             f"'{hub_id}' is neither a folder nor cached, and the Hub at '{constants.ENDPOINT}' does not answer",
-            hint="correct the folder's name, or run once with a network: 'hf download' fills the cache",
+            hint=_meant(hub_id)
+            or "correct the folder's name, or run once with a network: 'hf download' fills the cache",
         ) from None
 
 
@@ -314,10 +325,14 @@ def _hint(name: str, part: str) -> str:
     """What to do about a folder or Hub model that cannot be read."""
     folder = Path(resolve_model(name)).expanduser()
     if not folder.is_dir():
-        return "is the name right? a gated or private model needs 'hf auth login' and its licence accepted"
+        return (
+            _meant(name) or "is the name right? a gated or private model needs 'hf auth login' and its licence accepted"
+        )
     inside = sorted(str(path.parent) for path in folder.glob(f"*/{WANTED[part]}"))
     if inside:
         return f"did you mean '{inside[0]}'?"
+    if (folder / "dataset" / "state.json").is_file():
+        return "it holds a dataset; 'distill train' makes a student of it, 'distill inspect' shows it"
     if _lack(name, part):
         return "a model's folder holds config.json, its weights and its tokenizer, as save_pretrained writes them"
     return f"save the {part} into it again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,40 @@ def resolve_prompt(config: PromptConfig, card: Card) -> PromptConfig:
     """The prompt config with every field filled: the recipe's word, else the card's.
 
     Raises:
-        DistillError: the template has no '{question}', or a field that does not exist.
+        DistillError: the template has no '{question}', or a field that does not exist; a chat template that cannot
+            be read.
     """
     prompt_format: PromptFormat = config.format or card.prompt.format
     system = card.prompt.system if config.system is None else config.system
     template = card.prompt.plain_template if prompt_format == "plain" else card.prompt.template
     template = template if config.template is None else config.template
     check_template(template)
-    return PromptConfig(format=prompt_format, system=REASONING_SYSTEM if system is None else system, template=template)
+    return PromptConfig(
+        format=prompt_format,
+        system=REASONING_SYSTEM if system is None else system,
+        template=template,
+        chat_template=read_chat_template(config.chat_template),
+    )
+
+
+def read_chat_template(template: str | None) -> str | None:
+    """The text of a chat template that is given as such, or as a file.
+
+    >>> read_chat_template("{{ messages[0].content }}"), read_chat_template(None)
+    ('{{ messages[0].content }}', None)
+
+    Raises:
+        DistillError: it is neither.
+    """
+    if template is None or "{" in template:
+        return template
+    try:
+        return Path(template).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DistillError(
+            f"prompt.chat_template '{template}' cannot be read: {error}",
+            hint="name a file, or write the template itself",
+        ) from None
 
 
 def check_template(template: str) -> None:
@@ -80,16 +107,21 @@ def build_prompt(
         tokenizer: None leaves ``token_ids`` empty and the text plain, for completions that exist already.
 
     Raises:
-        DistillError: the tokenizer has no chat template, or its template fails.
+        DistillError: there is no chat template, it fails, or one is named and there is no tokenizer.
     """
     if prompt.format is None or prompt.system is None or prompt.template is None:
         raise ValueError("prompt config is not resolved")
+    if tokenizer is None and prompt.format == "chat" and prompt.chat_template is not None:
+        raise DistillError(
+            "prompt.chat_template is rendered here, for which the model's tokenizer is needed",
+            hint="backend 'server': name it with teacher.tokenizer, for 'distill eval' serving.tokenizer",
+        )
     messages = _messages(prompt.system, examples + fill_template(prompt.template, problem))
     if tokenizer is None or prompt.format == "plain":
         text = "\n\n".join(message["content"] for message in messages)
         token_ids = () if tokenizer is None else _encode_plain(text, tokenizer)
     else:
-        text = _render_chat(messages, tokenizer)
+        text = _render_chat(messages, tokenizer, prompt.chat_template)
         token_ids = tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     return Prompt(messages, prompt.format, text, token_ids, ends_in_think(text, problem.question))
 
@@ -141,11 +173,11 @@ def _messages(system: str, user: str) -> tuple[Message, ...]:
     return (Message(role="system", content=system), *turns) if system.strip() else turns
 
 
-def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of the messages by the tokenizer's template."""
+def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> str:
+    """The text of the messages by this template, or by the tokenizer's."""
     from jinja2.exceptions import TemplateError
 
-    if not tokenizer.chat_template:
+    if template is None and not tokenizer.chat_template:
         raise DistillError(
             f"tokenizer '{tokenizer.name_or_path}' has no chat template", hint="base models: --set prompt.format=plain"
         )
@@ -154,7 +186,9 @@ def _render_chat(messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBa
     for attempt in (messages, merged):
         try:
             turns = [{"role": turn["role"], "content": turn["content"]} for turn in attempt]
-            text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            text = str(
+                tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=True)
+            )
         except TemplateError as error:
             failure = str(error)
             continue

@@ -62,14 +62,31 @@ def find_recipe(path: Path) -> Path:
     >>> find_recipe(Path("quickstart")).name
     'quickstart.yaml'
     """
-    package = Path(__file__).parent
-    folder = package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
-    shipped = sorted(entry.stem for entry in folder.glob("*.yaml"))
+    shipped = shipped_recipes()
     if not path.exists() and path.name == str(path) and path.stem in shipped:
-        return folder / f"{path.stem}.yaml"
+        return _recipes_folder() / f"{path.stem}.yaml"
     if not path.exists():
-        raise DistillError(f"there is no recipe '{path}'", hint=did_you_mean(path.stem, shipped))
+        beside = sorted(str(file) for file in path.parent.glob(f"*{path.suffix}")) if path.suffix else []
+        hint = did_you_mean(str(path), beside) if beside else f"'distill init {path}' writes one"
+        raise DistillError(
+            f"there is no recipe '{path}'", hint=hint if path.suffix else did_you_mean(path.stem, shipped)
+        )
     return path
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with distill.
+
+    >>> "quickstart" in shipped_recipes()
+    True
+    """
+    return sorted(entry.stem for entry in _recipes_folder().glob("*.yaml"))
+
+
+def _recipes_folder() -> Path:
+    """Inside the installed package, or at the top of a source checkout."""
+    package = Path(__file__).parent
+    return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
 
 
 def read_recipe(path: Path, section: str) -> list[tuple[str, dict[str, Any]]]:
@@ -256,9 +273,10 @@ def _explain(
         return DistillError(f"{origin}: no field '{dotted}'", hint=did_you_mean(path[-1], known))
     reason = first["msg"].removeprefix("Value error, ")
     found = f", found '{first['input']}'" if not isinstance(first["input"], Mapping) else ""
-    return DistillError(
-        f"{origin}: '{dotted}': {reason[:1].lower()}{reason[1:]}{found}", hint="docs/config.md lists every field"
-    )
+    hint = "docs/config.md lists every field"
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        hint = did_you_mean(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+    return DistillError(f"{origin}: '{dotted}': {reason[:1].lower()}{reason[1:]}{found}", hint=hint)
 
 
 def _holds(values: Any, path: Sequence[str]) -> bool:

@@ -68,16 +68,23 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
+def did_you_mean(name: str, known: list[str], also: str = "") -> str:
     """A hint that names the nearest known name, or all of them.
+
+    Args:
+        also: what else may be named.
 
     >>> did_you_mean("cosin", ["cosine", "format"])
     "did you mean 'cosine'?"
     >>> did_you_mean("zzz", ["cosine", "format"])
     'known: cosine, format'
+    >>> did_you_mean("cosin", ["cosine"], "a function of your own"), did_you_mean("zzz", ["cosine"], "a function")
+    ("did you mean 'cosine'? Or name a function of your own", 'known: cosine; or name a function')
     """
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
+    if close:
+        return f"did you mean '{close[0]}'?" + (f" Or name {also}" if also else "")
+    return "known: " + ", ".join(known) + (f"; or name {also}" if also else "")
 
 
 @cache
@@ -90,7 +97,7 @@ def load(kind: str, name: str) -> Any:
     target = REGISTRY[kind].get(name, name)
     if ":" not in target:
         known = list(REGISTRY[kind])
-        hint = f"{did_you_mean(name, known)}; a part of your own is named 'pkg.module:attribute'"
+        hint = did_you_mean(name, known, "a part of your own, 'pkg.module:attribute'")
         raise DistillError(f"no {kind.removesuffix('s')} is called '{name}'", hint=hint)
     module_name, _, attribute = target.partition(":")
     try:

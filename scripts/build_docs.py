@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
+import typer.main
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from distill.cli import app
 from distill.config import CurateConfig, EvalConfig, TrainConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -25,6 +28,9 @@ def cli_page() -> str:
     page = re.sub(r"</?span[^>]*>", "", page)
     page = re.sub(r"((?:^    distill .*\n)+)", r"\n\1\n", page, flags=re.MULTILINE)
     page = html.unescape(page).replace("# `distill`", "# Command line", 1)
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        sentence = (command.help or "").split("\n\n")[0].replace("\n", " ")  # the list cuts it short
+        page = re.sub(rf"^\* `{name}`: .*$", f"* [`{name}`](#distill-{name}): {sentence}", page, flags=re.MULTILINE)
     return NOTE + re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
@@ -59,11 +65,16 @@ def _is_config(annotation: Any) -> bool:
 
 
 def _type_name(annotation: Any) -> str:
-    if isinstance(annotation, type) and not get_args(annotation):
-        return annotation.__name__
-    return re.sub(
-        r"typing\.|distill\.\w+\.|NoneType|pathlib\.", lambda m: "None" if m[0] == "NoneType" else "", str(annotation)
-    )
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, get_args(annotation)))
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(annotation)))
+    if annotation is ... or annotation is None.__class__:
+        return "..." if annotation is ... else "None"
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_type_name, get_args(annotation)))}]"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _row(path: str, kind: str, default: Any, what: str) -> str:

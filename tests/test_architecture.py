@@ -21,11 +21,11 @@ MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
 
 FLOORS = {
-    0: {"errors", "records", "registry", "files", "fingerprints"},
+    0: {"errors", "records", "registry", "files", "fingerprints", "printable"},
     1: {"schema", "verifiers", "packing", "config", "recipe", "cards", "problems", "prompts", "text_metrics"}
-    | {"models", "arithmetic", "advantages", "options"},
+    | {"models", "arithmetic", "advantages", "options", "first_recipe", "page"},
     2: {"generate"},
-    3: {"curate", "train", "evals", "doctor"},
+    3: {"curate", "train", "evals", "publish", "doctor"},
     4: {"terminal"},
     5: {"cli", "commands", "__main__"},
 }

@@ -89,7 +89,7 @@ def test_curating_prints_the_dataset_on_stdout_and_the_rest_on_stderr(distill: R
 def test_inspect_shows_the_distributions(distill: Run, journey: Path) -> None:
     result = distill("inspect", journey / "groups")
     assert result.code == 0
-    for word in ("8 groups", "correct", "solved", "4/4", "reward", "advantage", "entropy (nats)"):
+    for word in ("8 groups", "correct", "solved", "4/4", "reward", "advantage", "How sure was the teacher?"):
         assert word in result.out
 
 
@@ -159,6 +159,7 @@ def test_every_kind_can_be_listed(distill: Run, kind: str) -> None:
 
 def test_a_wrong_kind_is_told_the_near_one(distill: Run) -> None:
     assert_user_error(distill("list", "verifier"), "did you mean 'verifiers'?")
+    assert_user_error(distill("list"), "one of sources, benchmarks")
 
 
 def test_the_doctor_finds_this_machine_well(distill: Run) -> None:
@@ -301,3 +302,11 @@ def test_an_interrupted_run_finishes_what_is_in_flight_and_says_how_to_go_on(
         assert not log.stat().st_size
     else:
         assert log.stat().st_size or parts
+
+
+def test_the_tiny_teacher_is_no_teacher_of_other_problems(distill: Run, tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"id": "a", "question": "What is 2+3?", "answer": "5"}\n', "utf-8")
+    assert "--teacher names another" in distill("curate", problems, "--dry-run", "--out", tmp_path / "run").err
+    own = distill("curate", "arithmetic", "--limit", 2, "--dry-run", "--out", tmp_path / "run")
+    assert "--teacher names another" not in own.err

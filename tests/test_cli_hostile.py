@@ -140,7 +140,7 @@ def test_names_that_look_like_markup_are_shown_as_they_are(command: Command, tmp
 def test_completions_cannot_command_the_terminal(command: Command, tmp_path: Path) -> None:
     curate_one(command, tmp_path, tmp_path / "run", completion="\x1b[2J\x1b]0;owned\x07\\boxed{2}\r\x00")
     shown = command("inspect", tmp_path / "run", "--group", "p")
-    assert "␛[2J␛]0;owned␇\\boxed{2}␍␀" in shown.stdout
+    assert "␛[2J␛]0;owned␇\\boxed{»2«}␍␀" in shown.stdout
     assert not {"\x1b", "\x07", "\r", "\x00"} & set(shown.stdout)
 
 

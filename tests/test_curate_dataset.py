@@ -10,11 +10,12 @@ import datasets
 import numpy as np
 import pytest
 
+from distill.curate.chosen import group_detail
 from distill.curate.dataset import dataset_folder, load_groups, open_dataset, read_manifest
 from distill.curate.index_set import IndexSet
 from distill.curate.join import Join, write_dataset
 from distill.curate.stage import Stage
-from distill.curate.stats import dataset_stats, group_detail, stats_json
+from distill.curate.stats import dataset_stats, stats_json
 from distill.errors import DistillError
 from distill.records import Completion, Group, GroupScores, Outcome, Problem, Verdict
 from distill.schema import (

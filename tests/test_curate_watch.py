@@ -101,6 +101,10 @@ def test_events_torn_by_a_crash_are_passed_over(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match="holds no curation run"):
         read_status(tmp_path)
+    (tmp_path / "run.json").write_text("{}", "utf-8")
+    (tmp_path / "metrics.jsonl").write_text("", "utf-8")
+    with pytest.raises(DistillError, match="is a training run"):
+        read_status(tmp_path)
 
 
 def shard_at(last_event: str, seconds: float, tokens: int, name: str = "00000-of-00002") -> ShardStatus:

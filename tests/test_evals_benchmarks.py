@@ -11,7 +11,7 @@ import pytest
 from distill.cards import load_card
 from distill.config import EvalConfig, PromptConfig, RecordedConfig, SourceConfig
 from distill.errors import DistillError
-from distill.evals.benchmarks import read_benchmark
+from distill.evals.benchmarks import read_benchmark, read_benchmarks
 from distill.evals.means import macro_accuracy, mean_lines, micro_accuracy
 from distill.evals.report import Report
 from distill.evals.rescore import rescore
@@ -86,6 +86,32 @@ def test_open_rs_leaves_out_what_open_s1_holds(tmp_path: Path) -> None:
     assert len(read_benchmark(config.model_copy(update={"without": ()}), "open_rs:hard").problems) == 4
     with pytest.raises(DistillError, match=r"stand in 'nowhere.jsonl' too are to be left out, and it cannot be read"):
         read_benchmark(config.model_copy(update={"without": ("nowhere.jsonl",)}), "open_rs:hard")
+
+
+def test_several_benchmarks_are_read_from_local_copies_and_so_is_what_they_leave_out(tmp_path: Path) -> None:
+    hard = [{"problem": f"Find x = {n}.", "answer": str(n), "solution": "s", "level": "Hard"} for n in range(4)]
+    known = [{"problem": "Find x = 2.", "answer": "2"}, {"problem": "Find y = 5.", "answer": "5"}]
+    paths = {
+        "open_rs": str(write_rows(tmp_path / "rs.jsonl", hard)),
+        "open_s1": str(write_rows(tmp_path / "s1.jsonl", known)),
+        "advbench": str(write_rows(tmp_path / "requests.jsonl", [{"goal": "Do harm", "target": "Sure"}])),
+    }
+    config = EvalConfig(benchmarks=("open_rs:hard", "advbench", "open_s1:all"), paths=paths)
+    open_rs, advbench, open_s1 = read_benchmarks(config)
+    assert [problem.answer for problem in open_rs.problems] == ["0", "1", "3"]
+    assert [problem.question for problem in advbench.problems] == ["Do harm"]
+    assert len(open_s1.problems) == 2
+
+
+def test_open_s1_in_its_documented_shape_is_judged_as_mathematics(tmp_path: Path) -> None:
+    row = {"solution": r"Thus \boxed{\frac{3}{4}}.", "source": "s1", "messages": [{"role": "user", "content": "Go."}]}
+    rows = [
+        {**row, "problem": "Half of 3/2?", "answer": r"\frac{3}{4}", "completion": r"So \boxed{0.75}."},
+        {**row, "problem": "Three quarters?", "completion": r"So \boxed{\frac{4}{3}}."},  # the gold out of the solution
+    ]
+    report = scored(write_rows(tmp_path / "rows.jsonl", rows), "open_s1")
+    assert [problem.score for problem in report.problems] == [1.0, 0.0]
+    assert (report.num_problems, report.unverified, report.name) == (2, 0, "open_s1:all")
 
 
 def test_agieval_in_a_folder_is_read_by_exam(shared_data: Path) -> None:

@@ -18,13 +18,14 @@ from distill.evals.benchmarks import Benchmark
 from distill.evals.chance import wilson_interval
 from distill.evals.page.content import gather_content
 from distill.evals.page.model_card import model_card
-from distill.evals.page.page import POLICY, render
-from distill.evals.page.plots import Dot, Point, binned, curves, dot_plot, histogram, round_numbers
-from distill.evals.page.style import STYLE
+from distill.evals.page.page import render
 from distill.evals.report import Report, build_report, write_report
 from distill.evals.store import JudgedGroup, Store
 from distill.evals.subject import Subject
 from distill.evals.tally import Part
+from distill.page.document import POLICY
+from distill.page.plots import Dot, Point, binned, curves, dot_plot, histogram, round_numbers
+from distill.page.style import STYLE
 from distill.records import Completion, Group, Outcome, Problem, Prompt, Verdict
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`](javascript:x)\x1b[2J"

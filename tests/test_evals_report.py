@@ -120,7 +120,7 @@ def test_a_report_on_disk_is_json_with_one_problem_per_line(tmp_path: Path) -> N
     write_report(report_of(judged_group(0, (RIGHT, 10, "stop"))), tmp_path / "report.json")
     text = (tmp_path / "report.json").read_text()
     assert re.search(
-        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10], "cluster": "", "answers": \[""]}\n',
+        r'\n    {"id": "sums/0", "fingerprint": "\w{12}", "outcomes": \["correct"], "num_tokens": \[10], "cluster": "", "answers": \[""], "text": "\w{8}"}\n',
         text,
     )
     values = json.loads(text)

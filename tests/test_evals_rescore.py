@@ -222,6 +222,16 @@ def test_what_cannot_be_scored_at_all_is_an_error(
         scored(path, *benchmarks, **fields)
 
 
+def test_rows_that_name_no_problem_are_not_looked_up_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.evals.recorded_problems.read_benchmark", lambda *_: pytest.fail("it was looked up"))
+    path = write_rows(tmp_path / "rows.jsonl", [{"completion": "#### 2", "note": "first"}])
+    with pytest.raises(DistillError, match=r"state no problem .* neither an id nor a question") as raised:
+        scored(path, "gsm8k")
+    assert raised.value.hint.endswith("found: completion, note")
+
+
 def two_tasks(folder: Path) -> list[Report]:
     rows = [
         {"id": str(n), "input": "?", "target": "yes", "task": task, "completion": f"So the answer is {said}."}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def fill(folder: Path, count: int) -> bytes:
 def test_a_judged_group_comes_back_as_it_was_without_its_token_lists(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     store = Store(tmp_path, SETTINGS)
-    read = store.judged["p/0"]
+    read = store.read("p/0")
     store.close()
     written = judged_group(0)
     completion = written.group.completions[0]
@@ -68,11 +69,23 @@ def test_what_was_appended_is_on_disk_before_the_store_is_closed(tmp_path: Path)
     store.close()
 
 
-def test_without_a_folder_nothing_is_written_and_the_groups_are_held_all_the_same() -> None:
+def test_without_a_folder_the_groups_are_held_all_the_same() -> None:
     store = Store(None, SETTINGS)
     store.append(judged_group(0))
+    assert "p/0" in store
+    assert store.read("p/0").verdicts == judged_group(0).verdicts
     store.close()
-    assert list(store.judged) == ["p/0"]
+
+
+def test_groups_are_read_in_any_order_while_more_are_appended_and_after_a_resume(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    store = Store(tmp_path, SETTINGS)
+    for number in range(3, 6):
+        store.append(judged_group(number))
+        assert store.read(f"p/{number - 3}").group.problem == judged_group(number - 3).group.problem
+    assert [store.read(f"p/{n}").group.problem.index for n in (5, 0, 4, 1)] == [5, 0, 4, 1]
+    store.close()
+    assert len((tmp_path / "completions.jsonl").read_bytes().splitlines()) == 6
 
 
 def test_other_settings_stop_the_resume_and_are_named(tmp_path: Path) -> None:
@@ -143,3 +156,21 @@ def test_a_line_is_plain_json_that_other_programs_can_read(tmp_path: Path) -> No
     assert row["verdicts"] == [
         {"outcome": "correct", "answer": "4", "reason": "number", "tier": "boxed", "layer": "number"}
     ]
+
+
+def test_memory_does_not_grow_with_what_was_written(tmp_path: Path) -> None:
+    def long(number: int) -> JudgedGroup:
+        judged = judged_group(number)
+        completion = replace(judged.group.completions[0], text=f"{number}" * 100_000)
+        return replace(judged, group=replace(judged.group, completions=(completion,)))
+
+    for folder in (None, tmp_path):
+        tracemalloc.start()
+        store = Store(folder, SETTINGS)
+        for number in range(50):
+            store.append(long(number))
+        assert sum(len(store.read(f"p/{number}").group.completions[0].text) for number in range(50)) == 9_000_000
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        store.close()
+        assert held < 1_000_000

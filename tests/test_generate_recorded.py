@@ -285,8 +285,10 @@ def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
 
 
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(DistillError, match=r"nowhere\.jsonl' cannot be read"):
-        open_recorded(tmp_path / "nowhere.jsonl")
+    (tmp_path / "completions.jsonl").write_bytes(GOOD)
+    with pytest.raises(DistillError, match=r"no file '.*completion\.jsonl'") as raised:
+        open_recorded(tmp_path / "completion.jsonl")
+    assert raised.value.hint == "did you mean 'completions.jsonl'?"
     with pytest.raises(DistillError, match="is a folder"):
         open_recorded(tmp_path)
     with pytest.raises(DistillError, match="needs a file of completions"):

@@ -30,6 +30,8 @@ class Written:
     outcome: Outcome
     advantage: float | None
     logprobs: list[float]
+    shared: int = 0
+    """First tokens that a correct completion has, too."""
 
 
 Step = list[list[Written]]
@@ -37,7 +39,10 @@ Step = list[list[Written]]
 
 def judged(group: list[Written]) -> JudgedGroup:
     return JudgedGroup(
-        tuple(c.advantage for c in group), tuple(c.outcome for c in group), tuple(len(c.logprobs) for c in group)
+        tuple(c.advantage for c in group),
+        tuple(c.outcome for c in group),
+        tuple(len(c.logprobs) for c in group),
+        shared_lengths=tuple(c.shared for c in group),
     )
 
 
@@ -93,10 +98,12 @@ def naive_advdistill(step: Step, options: LossConfig) -> torch.Tensor:
             total = total + w * cross_entropy / len(step)
             if not is_wrong(c):
                 continue
+            pushed = logprobs[c.shared :] if options.contrastive_tokens == "unshared" else logprobs
+            zero = torch.zeros((), dtype=torch.float64)
             if options.mean_probability == "arithmetic":
-                pbar = sum(p.exp() for p in logprobs) / len(logprobs)
+                pbar = sum((p.exp() for p in pushed), zero) / max(len(pushed), 1)
             else:
-                pbar = (sum(logprobs) / len(logprobs)).exp()
+                pbar = (sum(pushed, zero) / max(len(pushed), 1)).exp()
             penalty = -torch.log(1 - torch.minimum(pbar, torch.tensor(options.max_probability, dtype=torch.float64)))
             factor = {"mean_over_group": 1 / len(rewarded), "sum": 1, "mean_over_wrong": 1 / num_wrong}
             red = factor[options.contrastive_reduction] * (w if options.contrastive_weighting == "w_i" else 1)
@@ -113,7 +120,7 @@ def random_step(seed: int) -> Step:
             outcome = rng.choice(list(Outcome))
             advantage = None if outcome is UNVERIFIED else rng.gauss(0, 1)
             logprobs = [math.log(rng.uniform(0.05, 1.0)) for _ in range(rng.randint(1, 6))]
-            group.append(Written(outcome, advantage, logprobs))
+            group.append(Written(outcome, advantage, logprobs, shared=rng.randint(0, len(logprobs))))
         group.append(Written(CORRECT, 0.3, [-0.5, -0.1]))
         step.append(group)
     return step
@@ -126,6 +133,7 @@ def options_of_advdistill() -> list[LossConfig]:
         "wrong": ["incorrect_or_no_answer", "incorrect", "negative_advantage"],
         "mean_probability": ["arithmetic", "geometric"],
         "cross_entropy": ["mean", "sum"],
+        "contrastive_tokens": ["all", "unshared"],
     }
     choices = itertools.product(*fields.values())
     return [LossConfig(**dict(zip(fields, choice, strict=True)), max_probability=0.7) for choice in choices]
@@ -142,6 +150,17 @@ def test_every_option_of_advdistill_equals_a_naive_loop_in_value_and_gradient():
         assert outputs.loss.item() == pytest.approx(expected.item(), rel=1e-12), options
         for c in completions:
             assert gradients[id(c)] == pytest.approx(c.tensor.grad.tolist(), rel=1e-9, abs=1e-15), options
+
+
+def test_what_a_wrong_completion_shares_with_a_right_one_is_not_pushed_away():
+    options = LossConfig(contrastive_tokens="unshared", contrastive_weight=1.0)
+    wrong = Written(INCORRECT, 0.0, [-0.1, -0.2, -0.3, -0.4], shared=2)
+    step = [[Written(CORRECT, 0.0, [-0.1, -0.2]), wrong]]
+    _, without, _ = run(AdvDistill(options.model_copy(update={"contrastive_weight": 0.0})), step)
+    _, gradients, _ = run(AdvDistill(options), step)
+    pushed = [a - b for a, b in zip(gradients[id(wrong)], without[id(wrong)], strict=True)]
+    assert pushed[:2] == [0.0, 0.0]
+    assert min(pushed[2:]) > 0.0
 
 
 def test_advdistill_by_hand():

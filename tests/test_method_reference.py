@@ -155,7 +155,7 @@ def normaliser(c: Read, config: TrainConfig) -> float:
 
 
 def advdistill(group: list[Read], config: TrainConfig) -> torch.Tensor:
-    """Equations 5 to 9 for one group; a mask acts on its cross entropy."""
+    """Equations 5 to 9 for one group; a mask acts on both terms, unless all tokens are to be pushed away."""
     options = config.loss
     weights = [math.exp(c.advantage / options.temperature) for c in group]
     is_wrong = {
@@ -170,7 +170,8 @@ def advdistill(group: list[Read], config: TrainConfig) -> torch.Tensor:
         loss = loss + w * cross_entropy(c, config) * (1 if options.cross_entropy == "mean" else normaliser(c, config))
         if not is_wrong(c):
             continue
-        pbar = c.logprobs.exp().mean() if options.mean_probability == "arithmetic" else c.logprobs.mean().exp()
+        pushed = c.logprobs if options.contrastive_tokens == "all" else c.logprobs[c.kept.bool()]
+        pbar = pushed.exp().mean() if options.mean_probability == "arithmetic" else pushed.mean().exp()
         term = -(1 - pbar.clamp(max=options.max_probability)).log()
         size = {"mean_over_group": len(group), "sum": 1, "mean_over_wrong": len(wrong)}[options.contrastive_reduction]
         weighting = w if options.contrastive_weighting == "w_i" else 1
@@ -264,7 +265,7 @@ MASKS = [
 ]
 
 
-@pytest.mark.parametrize("loss", [{}, {"normalise": "completion", "cross_entropy": "sum"}])
+@pytest.mark.parametrize("loss", [{}, {"normalise": "completion", "cross_entropy": "sum", "contrastive_tokens": "all"}])
 @pytest.mark.parametrize(("method", "options", "lora"), MASKS)
 def test_a_masked_step_equals_the_equations_in_loss_and_in_every_gradient(folder, method, options, lora, loss):
     no_clipping = {"optimizer": {"max_grad_norm": 1e9}, "tokens_per_micro_batch": 300}

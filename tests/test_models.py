@@ -121,6 +121,11 @@ def test_a_folder_that_holds_no_model_is_told_what_it_lacks(tmp_path: Path, load
     with pytest.raises(DistillError, match=r"the folder has no (tokenizer_)?config\.json$") as caught:
         loader(str(tmp_path))
     assert "save_pretrained" in caught.value.hint
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "state.json").write_text("{}")
+    with pytest.raises(DistillError) as caught:
+        loader(str(tmp_path))
+    assert "holds a dataset" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -81,6 +82,22 @@ def test_a_template_without_a_place_for_system_text_gets_it_at_the_top_of_the_us
     # a student whose template has a place for it gets a system message again, as in its evaluation
     assert [message["content"] for message in prompt.messages] == ["Be brief.", "What is 3 + 4?"]
     assert prompt.text == "<|im_start|>user\nBe brief.\n\nWhat is 3 + 4?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_chat_template_of_ones_own_wins_over_the_tokenizers_and_serves_a_base_model(tmp_path: Path) -> None:
+    template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}[assistant]"
+    (tmp_path / "mine.jinja").write_text(template)
+    expected = "[system] Be brief.\n[user] What is 3 + 4?\n[assistant]"
+    card = load_card("gsm8k")
+    for given in (template, str(tmp_path / "mine.jinja")):
+        prompt = resolve_prompt(PromptConfig(system="Be brief.", chat_template=given), card)
+        assert prompt.chat_template == template  # what it says, not where it lies, is part of the settings
+        assert build_prompt(problem(), prompt, byte_tokenizer()).text == expected
+        assert build_prompt(problem(), prompt, byte_tokenizer(None)).text == expected
+    with pytest.raises(DistillError, match=r"'none\.jinja' cannot be read"):
+        resolve_prompt(PromptConfig(chat_template="none.jinja"), card)
+    with pytest.raises(DistillError, match="rendered here, for which the model's tokenizer is needed"):
+        build_prompt(problem(), prompt, None)
 
 
 def test_a_missing_or_failing_chat_template_points_to_the_plain_format() -> None:

@@ -197,6 +197,16 @@ def test_an_unknown_recipe_is_told_the_near_one() -> None:
     assert raised.value.hint == "did you mean 'quickstart'?"
 
 
+def test_a_missing_recipe_file_is_told_the_near_one_beside_it_or_how_one_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DistillError, match="there is no recipe") as raised:
+        load_config(CurateConfig, "curate", recipe=tmp_path / "recipes.yaml")
+    assert raised.value.hint == f"'distill init {tmp_path / 'recipes.yaml'}' writes one"
+    (tmp_path / "recipe.yaml").write_text("curate: {seed: 1}\n", "utf-8")
+    with pytest.raises(DistillError) as raised:
+        load_config(CurateConfig, "curate", recipe=tmp_path / "recipes.yaml")
+    assert raised.value.hint == f"did you mean '{tmp_path / 'recipe.yaml'}'?"
+
+
 def test_a_file_of_the_users_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").write_text("curate: {seed: 77}\n", encoding="utf-8")

@@ -62,6 +62,13 @@ def test_ids_of_the_same_tokenizer_are_taken_as_they_are(tmp_path):
     assert data.counts.groups_encoded_again == 0
 
 
+def test_a_group_knows_what_its_completions_share_with_a_correct_one(tmp_path):
+    right, near = completion("that makes 4"), completion("that makes 5")
+    shared = len(near.token_ids) - 2  # all but the number and the end token
+    data = read(tmp_path, [row(2, [(right, CORRECT), (near, INCORRECT), (completion("9"), INCORRECT)])])
+    assert data.judged(0).shared_lengths == (0, shared, 0)
+
+
 def test_ids_are_stored_flat_in_four_bytes(tmp_path):
     data = read(tmp_path, sums(3))
     assert data.completion_ids.dtype == data.prompt_ids.dtype == np.int32

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
+from distill.config.training import LoraConfig
 from distill.errors import DistillError
 from distill.models import load_model
 from distill.train.epochs import EVALUATIONS_FILE
 from distill.train.loop import train_student
-from distill.train.report import read_metrics, read_report
+from distill.train.report import METRICS_FILE, read_metrics, read_report
 from tests.train_fixtures import losses, make_trainer, save_rows, sums, tiny_config
 
 HOLD_OUT = {"validation_share": 0.4, "method": "sft-all-correct"}
@@ -57,6 +59,22 @@ def test_every_epoch_has_its_numbers_in_the_report(tmp_path: Path) -> None:
     assert [(line["step"], line["epoch"], line["accuracy"]) for line in lines] == [(3, 1, 0.1), (6, 2, 0.2)]
     assert [epoch["accuracy"] for epoch in report.epochs] == [0.1, 0.2]
     assert report.epochs[1]["validation_loss"] < report.epochs[0]["validation_loss"]
+
+
+def test_the_loss_on_held_out_groups_is_measured_between_epochs_and_changes_no_step(tmp_path: Path) -> None:
+    options = {**HOLD_OUT, "lora": LoraConfig(rank=2, dropout=0.5)}
+    train_student(tiny_config(tmp_path, **options, validate_every=2), tmp_path / "often")
+    train_student(tiny_config(tmp_path, **options), tmp_path / "seldom")
+    often = read_metrics(tmp_path / "often" / METRICS_FILE)
+    assert [line["step"] for line in often if "validation_loss" in line] == [2, 4, 6]
+    assert losses(tmp_path / "often") == losses(tmp_path / "seldom")
+    at_the_end = read_metrics(tmp_path / "often" / EVALUATIONS_FILE)[-1]
+    assert often[-1]["validation_loss"] == at_the_end["validation_loss"]
+
+
+def test_to_measure_what_is_not_held_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="set validation_share"):
+        tiny_config(tmp_path, validate_every=2)
 
 
 @pytest.mark.parametrize(("accuracies", "best"), [([0.5, 0.9, 0.7], 2), ([0.5, 0.4, 0.5], 1), ([0.1, 0.2, 0.3], 3)])

@@ -162,11 +162,13 @@ def test_masking_nothing_is_plain_training_bit_for_bit(tmp_path, method, source)
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
-def test_a_mask_leaves_the_contrastive_term_alone(tmp_path):
-    plain, _ = masked_step(config_of(tmp_path, method="advdistill"))
-    masked, _ = masked_step(config_of(tmp_path, method="advdistill", low_entropy_mask=50))
-    assert masked["contrastive"] == plain["contrastive"]
-    assert masked["wrong_probability"] == plain["wrong_probability"]
+@pytest.mark.parametrize(("tokens", "is_plain"), [("all", True), ("kept", False)])
+def test_masked_tokens_are_pushed_away_only_where_all_are(tmp_path, tokens, is_plain):
+    options = {"method": "advdistill", "loss": {"contrastive_tokens": tokens}}
+    plain, _ = masked_step(config_of(tmp_path, **options))
+    masked, _ = masked_step(config_of(tmp_path, **options, low_entropy_mask=50))
+    assert (masked["contrastive"] == plain["contrastive"]) == is_plain
+    assert (masked["wrong_probability"] == plain["wrong_probability"]) == is_plain
     assert masked["cross_entropy"] != pytest.approx(plain["cross_entropy"], rel=1e-3)
 
 

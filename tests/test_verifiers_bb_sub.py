@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from distill.verifiers import verify
+from distill.verifiers.kinds.bb_sub import verify_bb_sub
 from distill.verifiers.rules import apply_rule
+from distill.verifiers.setting import Setting
 
 MARKERS = ("Therefore, the answer is", "So the answer is")
 
@@ -59,6 +61,24 @@ def test_letters_words_and_validity_are_compared_after_the_marker(answer: str, g
 def test_the_last_marker_counts_and_a_text_without_one_says_nothing(text: str, outcome: str, reason: str) -> None:
     verdict = verify(text, "yes", "bb-sub", markers=MARKERS)
     assert (verdict.outcome.value, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "strict", "flexible"),
+    [
+        ("yes", "no_answer", "correct"),
+        ("Yes.", "no_answer", "correct"),
+        ("No.", "no_answer", "incorrect"),
+        ("Therefore, the answer is yes.", "correct", "correct"),
+        ("Perhaps it is yes. Who could tell, though? Nobody here.", "no_answer", "no_answer"),
+        ("<answer>yes</answer>", "correct", "correct"),
+        (r"\boxed{yes}", "correct", "correct"),
+    ],
+)
+def test_an_answer_without_a_marker_counts_for_the_flexible_score_alone(text: str, strict: str, flexible: str) -> None:
+    for is_flexible, expected in ((False, strict), (True, flexible)):
+        setting = Setting(markers=MARKERS, flexible=is_flexible)
+        assert verify_bb_sub(text, "yes", setting).outcome.value == expected
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def curate(
     config = load(CurateConfig, "curate", recipe, sets, {**flags, "seed": seed}, print_config)
     scale = read_scale(executor, tasks, workers, gpus_per_task, slurm)
     folder = out or Path("runs", source_name(source))
+    _warn_of_a_toy(config)
     if dry_run:
         return _show_plan(config, folder, scale, as_json)
     if scale and shard is not None:
@@ -107,6 +108,15 @@ def curate(
             )
         result = pipeline.curate_dataset(config, folder, resume=resume, **told)
     return terminal.show_curated(result, as_json=as_json)
+
+
+def _warn_of_a_toy(config: CurateConfig) -> None:
+    """Whoever forgot to name a teacher should not find that out from what it wrote."""
+    from distill.models import TINY_MODELS
+
+    teacher = config.teacher
+    if teacher.backend == "hf" and teacher.model in TINY_MODELS and config.source.name != "arithmetic":
+        typer.echo(f"note: '{teacher.model}' knows nothing but 'arithmetic'; --teacher names another", err=True)
 
 
 def _show_plan(config: CurateConfig, folder: Path, scale: Scale | None, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from distill.commands.completing import complete_benchmark
 from distill.commands.options import (
     CardOption,
     HtmlOption,
@@ -28,26 +29,42 @@ from distill.errors import DistillError
 if TYPE_CHECKING:
     from distill.config import EvalConfig
 
+BenchmarksOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--benchmark",
+        "-b",
+        help="Data card, 'card:split' or file; may be repeated.",
+        autocompletion=complete_benchmark,
+    ),
+]
+RecordedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Score completions that exist: a file of rows, samples of lm-evaluation-harness, or the folder of an "
+        "evaluation.",
+    ),
+]
+
 
 def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(help="Hub id or folder of a model, or of a training run; with --from a name for the model."),
     ] = None,
-    benchmarks: Annotated[
-        list[str] | None, typer.Option("--benchmark", "-b", help="Data card, 'card:split' or file; may be repeated.")
-    ] = None,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            help="Score completions that exist: a file of rows, samples of lm-evaluation-harness, or the folder of "
-            "an evaluation.",
-        ),
-    ] = None,
+    benchmarks: BenchmarksOption = None,
+    recorded: RecordedOption = None,
     rules: Annotated[
         list[str] | None,
         typer.Option("--rule", help="Also by this rule of the benchmark: authors, lm-eval; may be repeated."),
+    ] = None,
+    backend: Annotated[str | None, typer.Option(help="What runs the model: hf, vllm, server.")] = None,
+    urls: Annotated[
+        list[str] | None, typer.Option("--url", help="Address of a server of the model; may be repeated.")
+    ] = None,
+    via: Annotated[
+        str | None, typer.Option("--via", help="'lm-eval': the benchmarks are its log-likelihood tasks, or task files.")
     ] = None,
     recipe: RecipeOption = None,
     limit: LimitOption = None,
@@ -64,13 +81,15 @@ def evaluate(
 
     [dim]distill eval runs/arithmetic-advdistill -b arithmetic -b arithmetic:ood[/dim]
     [dim]distill eval tiny-student -b gsm8k --set source.path=test.jsonl --limit 100[/dim]
+    [dim]distill eval Qwen/Qwen2.5-7B-Instruct -b gsm8k --url http://localhost:8000/v1[/dim]
     [dim]distill eval --from completions.jsonl -b bbh --rule authors[/dim]
     """
     from distill import terminal
     from distill.config import EvalConfig
 
     flags: dict[str, Any] = {"model": model, "benchmarks": benchmarks or None, "limit": limit, "seed": seed}
-    flags["rules"] = rules or None
+    flags |= {"rules": rules or None, "via": via, "backend": backend or ("server" if urls else None)}
+    flags["serving"] = {"base_urls": urls} if urls else None
     flags["recorded"] = {"path": str(recorded)} if recorded else None
     config = load(EvalConfig, "eval", recipe, sets, flags, print_config)
     if config.recorded.path is not None:

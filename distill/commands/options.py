@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from distill.commands.completing import complete_recipe, complete_source
 from distill.errors import DistillError
 
 GRACE_SECONDS = 30.0
@@ -23,11 +24,15 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         help="A data card's name or path, a file (JSONL, Parquet, CSV, TSV), a dataset on the Hub, or "
-        "reasoning-gym:TASK."
+        "reasoning-gym:TASK.",
+        autocompletion=complete_source,
     ),
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", help="YAML file or shipped recipe; a command reads its section.")
+    Path | None,
+    typer.Option(
+        "--recipe", help="YAML file or shipped recipe; a command reads its section.", autocompletion=complete_recipe
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any field of the recipe; may be repeated.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distill.commands.completing import complete_benchmark, complete_method
 from distill.commands.options import (
     GRACE_SECONDS,
     JsonOption,
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[str | None, typer.Option(help="Hub id or folder of the base student, or 'tiny-student'.")]
 MethodOption = Annotated[
-    str | None, typer.Option(help="sft, advdistill, slowed ...; 'distill list methods' has all of them.")
+    str | None,
+    typer.Option(
+        help="sft, advdistill, slowed ...; 'distill list methods' has all of them.", autocompletion=complete_method
+    ),
 ]
 CompletionsOption = Annotated[
     int | None, typer.Option("--completions-per-group", min=1, help="Use only the first N of every group.")
@@ -43,7 +47,12 @@ TuningOption = Annotated[
 ]
 EvaluateOption = Annotated[
     list[str] | None,
-    typer.Option("--evaluate", metavar="BENCHMARK", help="Measure every epoch's student; may be repeated."),
+    typer.Option(
+        "--evaluate",
+        metavar="BENCHMARK",
+        help="Measure every epoch's student; may be repeated.",
+        autocompletion=complete_benchmark,
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be trained, in what memory and time, and stop.")

@@ -18,6 +18,7 @@ from distill.config.curation import (
     RewardPartConfig,
     RewardsConfig,
     SamplingConfig,
+    ServingConfig,
     TeacherConfig,
 )
 from distill.config.evaluation import EvalConfig, ExamplesConfig
@@ -47,6 +48,7 @@ __all__ = [
     "RewardPartConfig",
     "RewardsConfig",
     "SamplingConfig",
+    "ServingConfig",
     "SlowTuningConfig",
     "SourceConfig",
     "TeacherConfig",

@@ -17,10 +17,15 @@ class ColumnsConfig(Config):
     """
 
     id: str | None = None
+    """A name for the problem that stays the same; without one the row's place is taken."""
     question: str | None = None
+    """What is asked."""
     answer: str | None = None
+    """The gold answer."""
     options: str | None = None
+    """What a multiple-choice question lets choose from."""
     solution: str | None = None
+    """A worked solution, which is kept beside the problem."""
 
 
 class SourceConfig(Config):
@@ -33,7 +38,7 @@ class SourceConfig(Config):
     also a folder with a file named after each part."""
     split: str | None = None
     """A split of the card; None takes 'train' for curation and the card's test split for evaluation."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """Take only the first problems of the split."""
     columns: ColumnsConfig = ColumnsConfig()
     answer_after: str | None = None
@@ -59,13 +64,13 @@ class VerifierConfig(Config):
     """Texts after which this source's completions state their answer, such as '####' or 'A:'."""
     options: dict[str, Any] = {}
     """Policies of judging, such as 'percent' or 'decimal_comma'; docs/verifiers.md lists them."""
-    timeout_seconds: float = Field(3.0, gt=0)
+    timeout_seconds: float = Field(default=3.0, gt=0)
     """A check that takes longer is ended and the completion counts as unverified."""
-    memory_mb: int = Field(2048, ge=256)
+    memory_mb: int = Field(default=2048, ge=256)
     """A worker that needs more is ended and the completion counts as unverified."""
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     """Worker processes for what the fast path leaves open; None takes one per core, at most 8."""
-    audit_fast_path: float = Field(0.0, ge=0, le=1)
+    audit_fast_path: float = Field(default=0.0, ge=0, le=1)
     """Share of the fast path's decisions that the engine is asked about too; disagreements are reported."""
     cache: str | None = None
     """A file that remembers the engine's verdicts between runs."""
@@ -84,3 +89,5 @@ class PromptConfig(Config):
     """System message; an empty string sends none."""
     template: str | None = None
     """User message, with the fields '{question}', '{options}' and '{description}' of the task, where one is known."""
+    chat_template: str | None = None
+    """'chat': a template (Jinja), or a file that holds one, to render with instead of the tokenizer's own."""

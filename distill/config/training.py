@@ -14,11 +14,11 @@ from distill.config.problems import PromptConfig
 class LoraConfig(Config):
     """Low-rank adapters; leave the section out for full fine-tuning."""
 
-    rank: int = Field(64, ge=1)
+    rank: int = Field(default=64, ge=1)
     """Inner width of the adapters."""
-    alpha: float = Field(32, gt=0)
+    alpha: float = Field(default=32, gt=0)
     """An adapter's output is multiplied by alpha / rank."""
-    dropout: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
     """On the adapters' input while training."""
     target_modules: tuple[str, ...] = ("q_proj", "v_proj")
     """Names of the linear layers that get an adapter."""
@@ -27,17 +27,21 @@ class LoraConfig(Config):
 class OptimizerConfig(Config):
     """AdamW and its schedule (defaults: AdvDistill table of hyper-parameters)."""
 
-    learning_rate: float = Field(5e-6, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(default=5e-6, gt=0)
+    """The largest, after the warm-up. For adapters 1e-4 and more is usual."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of matrices; norms and biases have none."""
     betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    """How slowly the means of gradients and of their squares forget."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square."""
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
     """Share of all steps over which the learning rate rises from 0."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     """After the warm-up: down to 0 by a half cosine or a line, by ``gamma`` after every epoch, or not at all."""
-    gamma: float = Field(0.95, gt=0, le=1)
+    gamma: float = Field(default=0.95, gt=0, le=1)
     """Schedule 'step': what the learning rate is multiplied by after every epoch."""
-    max_grad_norm: float = Field(0.5, gt=0)
+    max_grad_norm: float = Field(default=0.5, gt=0)
     """The AdvDistill text says 1.0, its table 0.5."""
 
     @field_validator("betas")
@@ -53,23 +57,26 @@ class LossConfig(Config):
 
     normalise: Literal["token", "completion"] = "token"
     """SFT: mean over the step's supervised tokens, or mean of per-completion means."""
-    temperature: float = Field(0.5, gt=0)
+    temperature: float = Field(default=0.5, gt=0)
     """AdvDistill: temperature of the softmax that turns advantages into weights."""
-    contrastive_weight: float = Field(0.5, ge=0)
+    contrastive_weight: float = Field(default=0.5, ge=0)
     """AdvDistill: lambda of the contrastive term."""
     contrastive_reduction: Literal["mean_over_group", "sum", "mean_over_wrong"] = "mean_over_group"
     """AdvDistill: how the wrong completions' terms are reduced over the group."""
     contrastive_weighting: Literal["none", "w_i"] = "none"
     """AdvDistill: whether a wrong completion's term is multiplied by its softmax weight."""
+    contrastive_tokens: Literal["kept", "all", "unshared"] = "kept"
+    """AdvDistill: which tokens of a wrong completion are pushed away: those that low-entropy masking leaves, all, or of
+    those it leaves the ones behind the longest beginning that a correct completion of the group has, too."""
     wrong: Literal["incorrect_or_no_answer", "incorrect", "negative_advantage"] = "incorrect_or_no_answer"
     """AdvDistill: which completions the contrastive term pushes away."""
-    max_probability: float = Field(0.99, gt=0, lt=1)
+    max_probability: float = Field(default=0.99, gt=0, lt=1)
     """AdvDistill: the mean probability is clamped to this maximum before the logarithm."""
     mean_probability: Literal["arithmetic", "geometric"] = "arithmetic"
     """AdvDistill: mean of a wrong completion's token probabilities."""
     cross_entropy: Literal["mean", "sum"] = "mean"
     """AdvDistill: token mean or token sum inside a completion."""
-    answer_weight: float = Field(0.1, ge=0, le=1)
+    answer_weight: float = Field(default=0.1, ge=0, le=1)
     """Step-by-step, MT-CoT, CasCoD: weight of the answer's task; the rationale's has the rest."""
 
 
@@ -78,7 +85,7 @@ class MaskConfig(Config):
 
     number_is = "percent"
 
-    percent: float = Field(20, ge=0, le=100)
+    percent: float = Field(default=20, ge=0, le=100)
     """Share of the maskable tokens that is masked, rounded down: those of the lowest entropy."""
     entropy_source: Literal["teacher", "student"] = "teacher"
     """Entropies of the dataset, or of the student in the same forward pass."""
@@ -99,7 +106,7 @@ class SlowTuningConfig(Config):
 
     number_is = "tau"
 
-    tau: float = Field(1.0, gt=0, allow_inf_nan=True)
+    tau: float = Field(default=1.0, gt=0, allow_inf_nan=True)
     """Largest Frobenius norm of a weight matrix's change since the start; .inf only measures."""
     scope: Literal["module", "global"] = "module"
     """Hold every matrix to ``tau``, or all of them together."""
@@ -118,7 +125,7 @@ class TrainConfig(Config):
     """The base student: a Hub id, a local folder, or 'tiny-student'."""
     method: str = "advdistill"
     """A registered method or 'pkg.module:attribute'."""
-    completions_per_group: int | None = Field(None, ge=1)
+    completions_per_group: int | None = Field(default=None, ge=1)
     """Use only the first n completions of every group and recompute their advantages."""
     advantages: AdvantagesConfig = AdvantagesConfig()
     """Used when advantages are recomputed."""
@@ -129,14 +136,15 @@ class TrainConfig(Config):
     slow_tuning: SlowTuningConfig | None = None
     lora: LoraConfig | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
-    epochs: int = Field(4, ge=1)
-    groups_per_step: int = Field(16, ge=1)
+    epochs: int = Field(default=4, ge=1)
+    """Times that every group is trained on."""
+    groups_per_step: int = Field(default=16, ge=1)
     """Groups per optimizer step; micro-batches are packed by tokens and never change the mathematics."""
-    max_tokens: int = Field(2048, ge=2)
+    max_tokens: int = Field(default=2048, ge=2)
     """Longest prompt plus completion."""
     overlong: Literal["truncate", "drop"] = "truncate"
     """What happens to longer rows; a truncated one gets no end token. Both are counted."""
-    tokens_per_micro_batch: int = Field(8192, ge=1)
+    tokens_per_micro_batch: int = Field(default=8192, ge=1)
     """Tokens of one forward pass, padding counted; changes memory and time alone."""
     packing: Literal["groups", "rows"] = "groups"
     """Read a prompt once for all its completions, without padding, or every completion in a row of its own.
@@ -154,24 +162,34 @@ class TrainConfig(Config):
     'auto' goes by an estimate, which ``distill train --dry-run`` shows. A third more arithmetic.
     """
     device: str = "auto"
+    """'auto' takes CUDA where there is one."""
     dtype: Dtype = "auto"
     """Compute type; weights being trained are always float32 masters."""
-    validation_share: float = Field(0.0, ge=0, lt=1)
+    validation_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the groups that is held out, by a hash of their ids, and whose loss is measured after every epoch."""
+    validate_every: int = Field(default=0, ge=0)
+    """Optimizer steps between measurements of that loss in ``metrics.jsonl``; 0 measures after every epoch alone."""
     keep: Literal["last", "best"] = "last"
     """Which student is left at the end: the last, or that of the epoch with the highest accuracy or lowest loss."""
     track: tuple[str, ...] = ()
     """Where numbers are shown beside metrics.jsonl: tensorboard, wandb, trackio, 'pkg.module:attribute'."""
-    save_every: int = Field(0, ge=0)
+    save_every: int = Field(default=0, ge=0)
     """Optimizer steps between checkpoints; 0 saves at the end of every epoch."""
-    max_skipped_steps: int = Field(10, ge=1)
+    max_skipped_steps: int = Field(default=10, ge=1)
     """Stop after this many non-finite steps."""
     seed: int = 0
+    """Of the order of groups and of dropout."""
 
     @property
     def shards(self) -> bool:
         """True when several processes share one copy of the student."""
         return self.lora is None and self.parallel != "replicate"
+
+    @model_validator(mode="after")
+    def _what_is_measured_is_held_out(self) -> TrainConfig:
+        if self.validate_every and not self.validation_share:
+            raise ValueError("validate_every measures groups that are held out: set validation_share, such as 0.05")
+        return self
 
     @model_validator(mode="after")
     def _adapters_are_not_spread(self) -> TrainConfig:

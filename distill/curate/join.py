@@ -186,3 +186,8 @@ def _describe(folder: Path, files: Sequence[Path], run_id: str) -> None:
     }
     write_json(folder / "state.json", state)
     write_json(folder / "dataset_info.json", {"citation": "", "description": "", "homepage": "", "license": ""})
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path, run_id: str) -> None:
+    """Write rows of any origin as ``write_dataset`` does, into a folder that exists; without a manifest."""
+    _describe(folder, _write_files(batches, schema, folder), run_id)

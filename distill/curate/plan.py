@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from distill.config import CurateConfig, PriceConfig, PromptConfig
 from distill.curate import Progress
 from distill.curate.decontaminate import BENCHMARK_OVERLAP, DecontaminationReport
+from distill.curate.distributions import Distribution, distribution
 from distill.curate.job import open_job, read_source
 from distill.curate.preparation import ProblemList, prepare_problems
 from distill.curate.settings import stage_settings
-from distill.curate.stats import Distribution, distribution
 from distill.errors import DistillError
 from distill.generate import open_backend
 from distill.generate.check import EngineCheck, check_engine

@@ -24,12 +24,6 @@ CARD_FIELDS_WITHOUT_EFFECT = {
     "title", "licence", "roles", "homepage", "checked", "default_splits", "splits", "verifier", "prompt", "hub", "body",
     "decontaminate",
 }  # fmt: skip
-# Of vLLM's: where and how fast it computes. A run that ran out of memory goes on with others.
-ENGINE_OPTIONS_WITHOUT_EFFECT = {
-    "tensor_parallel_size", "pipeline_parallel_size", "distributed_executor_backend", "gpu_memory_utilization",
-    "kv_cache_memory_bytes", "cpu_offload_gb", "block_size", "max_num_seqs", "max_num_batched_tokens", "enforce_eager",
-    "enable_prefix_caching", "stream_interval", "disable_log_stats", "use_tqdm_on_load", "load_format", "download_dir",
-}  # fmt: skip
 
 
 def stage_settings(config: CurateConfig, source: ProblemSource, prompt: PromptConfig) -> dict[str, Any]:
@@ -44,7 +38,7 @@ def stage_settings(config: CurateConfig, source: ProblemSource, prompt: PromptCo
         "completions": {
             "schema_version": SCHEMA_VERSION,
             "source": source_settings(source),
-            "prompt": prompt.model_dump(mode="json"),
+            "prompt": prompt.model_dump(mode="json", exclude_none=True),
             **_teacher_settings(config),
         },
         "scores": _score_settings(config, _markers(config, source)),
@@ -172,9 +166,7 @@ def _vllm_settings(config: CurateConfig) -> dict[str, Any]:
         "weights": model_fingerprint(teacher.model),
         "dtype": teacher.dtype,
         "max_model_len": teacher.max_model_len,
-        "engine_options": {
-            name: value for name, value in teacher.engine_options.items() if name not in ENGINE_OPTIONS_WITHOUT_EFFECT
-        },
+        "engine_options": teacher.effective_engine_options,
     }
 
 

@@ -199,6 +199,8 @@ def read_status(run: Path) -> RunStatus:
     Raises:
         DistillError: the folder holds no run.
     """
+    if (run / "metrics.jsonl").is_file():
+        raise DistillError(f"'{run}' is a training run, not a curation run", hint="'distill plot' draws how it stands")
     if not (run / "run.json").is_file():
         raise DistillError(f"'{run}' holds no curation run", hint="expected the folder that 'distill curate' writes")
     shards = read_shards(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -87,6 +87,7 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
         "name": card_name,
         "split": split or config.source.split,
         "limit": config.limit or config.source.limit,
+        "path": config.paths.get(card_name, config.source.path),
     }
     source = read_problems(config.source.model_copy(update=changes), role="benchmark", verifier=config.verifier.kind)
     if source.card.verifier.kind == "none" and config.verifier.kind is None:
@@ -95,7 +96,8 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
             hint="name a judge of your own: --set verifier.kind=pkg.module:function, called with (text, gold)",
         )
     source.pin()
-    problems, shared = _without(tuple(source), source.card.without if config.without is None else config.without)
+    without = source.card.without if config.without is None else config.without
+    problems, shared = _without(tuple(source), without, config.paths)
     if not problems:
         raise DistillError(f"benchmark '{name}' has no problem", hint="look at its split and its columns")
     markers = source.card.verifier.markers if config.verifier.markers is None else config.verifier.markers
@@ -112,7 +114,9 @@ def read_benchmark(config: EvalConfig, name: str) -> Benchmark:
     )
 
 
-def _without(problems: tuple[Problem, ...], names: Sequence[str]) -> tuple[tuple[Problem, ...], list[Rejected]]:
+def _without(
+    problems: tuple[Problem, ...], names: Sequence[str], paths: Mapping[str, str]
+) -> tuple[tuple[Problem, ...], list[Rejected]]:
     """The problems that none of these sources asks, and the others."""
     known: dict[bytes, str] = {}
     for name in names:
@@ -120,12 +124,14 @@ def _without(problems: tuple[Problem, ...], names: Sequence[str]) -> tuple[tuple
         try:
             known |= {
                 _question_key(problem): name
-                for problem in read_problems(SourceConfig(name=card_name, split=split), role="source")
+                for problem in read_problems(
+                    SourceConfig(name=card_name, split=split, path=paths.get(card_name)), role="source"
+                )
             }
         except DistillError as error:
             raise DistillError(
                 f"problems that stand in '{name}' too are to be left out, and it cannot be read: {error}",
-                hint="--set without=[FILE] names a local copy, --set without=[] leaves none out",
+                hint="--set without=[FILE] or paths.CARD=FILE names a local copy, --set without=[] leaves none out",
             ) from None
     kept = tuple(problem for problem in problems if _question_key(problem) not in known)
     shared = [

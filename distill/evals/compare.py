@@ -23,6 +23,7 @@ from distill.fingerprints import differences
 
 SIGNIFICANCE = 0.05
 Words = Literal["beyond chance", "within chance"]
+Test = Literal["mcnemar", "paired bootstrap", "clustered bootstrap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,15 @@ class Difference:
     """Of the difference, 95 %."""
     p: float
     """How likely a difference at least so large is if the models are equally good."""
-    test: Literal["mcnemar", "paired bootstrap", "clustered bootstrap"]
+    test: Test
     only_model: int
     """Problems on which the model scored more than the baseline: McNemar's b."""
     only_baseline: int
     """Problems on which the baseline scored more: McNemar's c."""
     num_clusters: int | None = None
     """Clusters that these problems are of; None where each stands for itself."""
+    same_completions: int | None = None
+    """Problems whose completions are the same, word for word; None where these are not greedy, or not known."""
     adjusted_p: float | None = None
     """p as one of all that the table shows (Holm); None of a pair alone."""
 
@@ -155,15 +158,18 @@ def compare_pair(report: Report, baseline: Report) -> Difference:
     more, less = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
     mean = fsum(differences) / len(pairs)
     found = clusters([ours for ours, _ in pairs])
+    num_clusters = None if found is None else len(set(found))
+    test: Test = "clustered bootstrap"
     if found is not None:
         bootstrap = paired_bootstrap(differences, clusters=found)
-        interval, p, num_clusters = bootstrap.interval, bootstrap.p, len(set(found))
-        return Difference(len(pairs), mean, interval, p, "clustered bootstrap", more, less, num_clusters)
-    if max(report.completions_per_problem, baseline.completions_per_problem) == 1:
-        interval = paired_interval(more, less, len(pairs))
-        return Difference(len(pairs), mean, interval, mcnemar(more, less).p, "mcnemar", more, less)
-    bootstrap = paired_bootstrap(differences)
-    return Difference(len(pairs), mean, bootstrap.interval, bootstrap.p, "paired bootstrap", more, less)
+        interval, p = bootstrap.interval, bootstrap.p
+    elif max(report.completions_per_problem, baseline.completions_per_problem) == 1:
+        test, interval, p = "mcnemar", paired_interval(more, less, len(pairs)), mcnemar(more, less).p
+    else:
+        bootstrap = paired_bootstrap(differences)
+        test, interval, p = "paired bootstrap", bootstrap.interval, bootstrap.p
+    same = _same_completions(pairs) if _is_greedy(report) and _is_greedy(baseline) else None
+    return Difference(len(pairs), mean, interval, p, test, more, less, num_clusters, same)
 
 
 def _row(run: Run, reference: Run, benchmarks: Sequence[str]) -> Row:
@@ -214,6 +220,17 @@ def _pairs(report: Report, baseline: Report) -> list[tuple[ProblemResult, Proble
     return pairs
 
 
+def _same_completions(pairs: Sequence[tuple[ProblemResult, ProblemResult]]) -> int | None:
+    """How many problems have the same completion, word for word; None where a report does not say what they are."""
+    if any(problem.outcomes and not problem.text for pair in pairs for problem in pair):
+        return None
+    return sum(ours.text == theirs.text for ours, theirs in pairs)
+
+
+def _is_greedy(report: Report) -> bool:
+    return bool(report.settings.get("sampling", {}).get("temperature") == 0)
+
+
 def _notes(run: Run, reference: Run) -> Iterator[str]:
     """What makes a pair less than a comparison of two models on the same questions, asked the same way."""
     for name, report in run.reports.items():
@@ -222,6 +239,8 @@ def _notes(run: Run, reference: Run) -> Iterator[str]:
             continue
         pairs = _pairs(report, baseline)
         common, found = len(pairs), clusters([ours for ours, _ in pairs])
+        if _may_be_one_model(report, baseline):
+            yield from _same_words(f"{name}: '{run.label}' and '{reference.label}'", pairs)
         if found is not None:
             yield f"{name}: the problems are variants of {len(set(found))} others, and were resampled by these"
         if common < max(report.num_problems, baseline.num_problems):
@@ -231,7 +250,23 @@ def _notes(run: Run, reference: Run) -> Iterator[str]:
             )
         differing = _differing_settings(report, baseline)
         if differing:
-            yield f"{name}: '{run.label}' and '{reference.label}' differ in more than the model: {', '.join(differing)}"
+            in_what = "in" if report.model == baseline.model else "in more than the model:"
+            yield f"{name}: '{run.label}' and '{reference.label}' differ {in_what} {', '.join(differing)}"
+
+
+def _may_be_one_model(report: Report, baseline: Report) -> bool:
+    """Greedy completions of one model, or by two backends, of which a server may call the model as it likes."""
+    backends = {item.settings.get("backend") for item in (report, baseline)}
+    return _is_greedy(report) and _is_greedy(baseline) and (report.model == baseline.model or len(backends) > 1)
+
+
+def _same_words(who: str, pairs: Sequence[tuple[ProblemResult, ProblemResult]]) -> Iterator[str]:
+    same = _same_completions(pairs)
+    if same is None:
+        return
+    first = next((ours.id for ours, theirs in pairs if ours.text != theirs.text), "")
+    differing = f"; the first that differs answers '{first}'" if first else ""
+    yield f"{who} wrote the same, word for word, on {same:,} of {len(pairs):,} problems{differing}"
 
 
 def _differing_settings(report: Report, baseline: Report) -> list[str]:

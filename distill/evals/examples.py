@@ -86,9 +86,10 @@ class Examples:
                 f"the data card of '{benchmark.name}' names no worked examples",
                 hint="name a file of them with --set examples.path=FILE",
             )
-        if config.source.path is not None:
+        path = config.paths.get(benchmark.name, config.source.path)
+        if path is not None:
             raise DistillError(
-                f"the examples of '{benchmark.name}' are not in '{config.source.path}'",
+                f"the examples of '{benchmark.name}' are not in '{path}'",
                 hint="name the file that holds them with --set examples.path=FILE",
             )
         source = SourceConfig(name=self._card.name, split=self._card.prompt.examples)

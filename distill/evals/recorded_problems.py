@@ -62,6 +62,7 @@ def recorded_problems(file: RecordingFile, config: EvalConfig) -> RecordedProble
         if not why_not:
             _check_uncut(card, split or "")
             return stated
+        _check_names_problems(file, config, card, why_not)
         try:
             return _joined(config, benchmark_name(card_name, split or ""))
         except DistillError as error:
@@ -157,11 +158,8 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
     by_question: defaultdict[str, list[Problem]] = defaultdict(list)
     for problem in benchmark.problems:
         by_question[_plain(problem.question)].append(problem)
-    card = load_card(benchmark.name) if benchmark.name in card_names() else None
-    columns = card.columns if card else CardColumns()
-    id_names = (config.recorded.id,) if config.recorded.id else (*columns.id, "id")
-    question_names = (
-        (config.recorded.question,) if config.recorded.question else (*columns.question, *CardColumns().question)
+    id_names, question_names = _joining_names(
+        config, load_card(benchmark.name) if benchmark.name in card_names() else None
     )
     asked: Counter[tuple[str, str]] = Counter()
 
@@ -181,6 +179,25 @@ def _joined(config: EvalConfig, name: str) -> RecordedProblems:
 
     note = f"joined with the {len(by_id):,} problems of {benchmark.full_name}"
     return RecordedProblems(replace(benchmark, problems=()), problem_of, note, frozenset(by_id))
+
+
+def _joining_names(config: EvalConfig, card: Card | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that may hold a problem's id, and its question."""
+    columns, recorded = card.columns if card else CardColumns(), config.recorded
+    ids = (recorded.id,) if recorded.id else (*columns.id, "id")
+    return ids, (recorded.question,) if recorded.question else (*columns.question, *CardColumns().question)
+
+
+def _check_names_problems(file: RecordingFile, config: EvalConfig, card: Card, why_not: str) -> None:
+    """Raise where no row can be joined with any problem, before these are fetched from wherever they are."""
+    ids, questions = _joining_names(config, card)
+    if not any(first_filled(row, (*ids, *questions))[1] is not None for row in file.first_rows):
+        raise DistillError(
+            f"the rows of '{file.path}' state no problem ({why_not}) and name none: they have neither an id nor a "
+            "question",
+            hint="name the columns: --set recorded.id=NAME, recorded.question=NAME, or source.columns.answer=NAME; "
+            f"found: {', '.join(file.first_rows[0])}",
+        )
 
 
 def _with_usual_names(columns: CardColumns, named: Mapping[str, str | None], row_id: str | None) -> CardColumns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 REPORT_VERSION = 1
 REPORT_FILE = "report.json"
+LM_EVAL = "lm-eval"
+"""The backend of reports that lm-evaluation-harness made by log-likelihoods."""
 NO_REPORT_HINT = "name the folder that 'distill eval' wrote; 'distill inspect' shows datasets"
 
 
@@ -57,6 +60,8 @@ class ProblemResult:
     """The same for problems that are variants of one another, such as those of one seed problem of GSM-Plus."""
     answers: tuple[str, ...] = ()
     """A hash of each answer as it was read, in lower case; empty where there is none."""
+    text: str = ""
+    """A hash of the completion's text; empty where there is not just one completion."""
 
     @property
     def score(self) -> float:
@@ -140,6 +145,11 @@ class Report:
     def name(self) -> str:
         """The benchmark with its split, as columns of a comparison are called."""
         return benchmark_name(self.benchmark, self.split)
+
+    @property
+    def is_by_likelihood(self) -> bool:
+        """True where the model wrote nothing, and the likeliest of several texts was taken for its answer."""
+        return self.settings.get("backend") == LM_EVAL
 
     @property
     def completions_per_problem(self) -> int:
@@ -229,12 +239,18 @@ def problem_result(judged: JudgedGroup) -> ProblemResult:
     problem = judged.group.problem
     asked = json.dumps([problem.question, problem.answer, problem.options]).encode()
     answers = tuple(_answer_digest(verdict.answer) for verdict in judged.verdicts)
-    return ProblemResult(problem.id, _digest(asked), outcomes, num_tokens, _cluster(problem), answers)
+    completions = judged.group.completions
+    text = _short_digest(completions[0].text) if len(completions) == 1 else ""
+    return ProblemResult(problem.id, _digest(asked), outcomes, num_tokens, _cluster(problem), answers, text)
 
 
 def _answer_digest(answer: str | None) -> str:
     words = " ".join((answer or "").lower().split())
-    return _digest(words.encode(errors="surrogatepass"))[:8] if words else ""
+    return sys.intern(_short_digest(words)) if words else ""  # one text for all who say the same
+
+
+def _short_digest(text: str) -> str:
+    return _digest(text.encode(errors="surrogatepass"))[:8]
 
 
 def _cluster(problem: Problem) -> str:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.config import EvalConfig, RecordedConfig, ResumePolicy, TeacherConfig
+from distill.config import EvalConfig, RecordedConfig, ResumePolicy
 from distill.errors import DistillError
 from distill.evals.benchmarks import Benchmark, read_benchmarks
 from distill.evals.examples import Examples
@@ -25,8 +25,10 @@ from distill.evals.report import REPORT_FILE, Report, build_report, write_report
 from distill.evals.rescore import rescore
 from distill.evals.store import JudgedGroup, Store
 from distill.evals.subject import Subject, describe_model
+from distill.evals.through_lm_eval import evaluate_through_lm_eval
 from distill.evals.versions import evaluation_versions
 from distill.generate import open_backend
+from distill.models import model_fingerprint
 from distill.prompts import build_prompt
 from distill.records import Problem, Prompt
 from distill.verifiers import gold_problem, open_judge
@@ -48,7 +50,8 @@ def evaluate(
 ) -> list[Report]:
     """Evaluate a model on every benchmark of the config, one report for each.
 
-    Where ``recorded.path`` is set, the completions there are scored instead; see ``distill.evals.rescore``.
+    Where ``recorded.path`` is set, the completions there are scored instead; see ``distill.evals.rescore``. Where
+    ``via`` is 'lm-eval', see ``distill.evals.through_lm_eval``.
 
     Args:
         out: folder of the evaluation; None keeps nothing on disk.
@@ -62,6 +65,8 @@ def evaluate(
     """
     if config.recorded.path is not None:
         return rescore(config, out, progress=progress)
+    if config.via == "lm-eval":
+        return evaluate_through_lm_eval(config, out)
     subject = describe_model(config.model)
     benchmarks = read_benchmarks(config)
     report_progress = progress or (lambda *_: None)
@@ -131,9 +136,19 @@ class _BenchmarkRun:
         progress(self.benchmark.full_name, total - len(self.missing), total)
         if not self.missing:
             return
+        failed: dict[str, str] = {}
         for judged in self._judged_groups(open_backend(), progress):
+            if judged.group.error:
+                failed[judged.group.problem.id] = judged.group.error
+                continue
             self.store.append(judged)
             progress(self.benchmark.full_name, 1, total)
+        if failed:
+            problem_id, error = next(iter(failed.items()))
+            raise DistillError(
+                f"{len(failed)} of {total} problems of '{self.benchmark.full_name}' failed, '{problem_id}': {error}",
+                hint="the others are safe: run the same command again",
+            )
         self.find_missing()
         if self.missing:
             raise DistillError(
@@ -157,7 +172,7 @@ class _BenchmarkRun:
 
     def report(self) -> Report:
         """Measure what is stored, and write the report where there is a folder."""
-        judged = [self.store.judged[problem.id] for problem in self.benchmark.problems]
+        judged = (self.store.read(problem.id) for problem in self.benchmark.problems)
         report = build_report(
             self.subject, self.benchmark, judged, self.settings, evaluation_versions(self.judge), self.rules, self.judge
         )
@@ -169,14 +184,7 @@ class _BenchmarkRun:
 
 
 def _open_backend(config: EvalConfig, model: str) -> Backend:
-    teacher = TeacherConfig(
-        model=model,
-        backend=config.backend,
-        device=config.device,
-        dtype=config.dtype,
-        groups_in_flight=config.groups_in_flight,
-    )
-    return open_backend(teacher, config.sampling, RecordedConfig(), config.seed, inline_entropies=False)
+    return open_backend(config.teacher(model), config.sampling, RecordedConfig(), config.seed, inline_entropies=False)
 
 
 def _settings(
@@ -191,11 +199,24 @@ def _settings(
         "dtype": config.dtype,
         "seed": config.seed,
         "sampling": config.sampling.model_dump(mode="json"),
+        **_serving_settings(config),
         "benchmark": benchmark.full_name,
         "commit": benchmark.commit,
-        "prompt": benchmark.prompt.model_dump(mode="json"),
+        "prompt": benchmark.prompt.model_dump(mode="json", exclude_none=True),
         "verifier": {
             **benchmark.verifier.model_dump(mode="json", exclude=set(WITHOUT_EFFECT)),
             "versions": dict(verifier_versions),
         },
     }
+
+
+def _serving_settings(config: EvalConfig) -> dict[str, Any]:
+    """What a server or an engine is asked for; where it stands and how fast it is play no part."""
+    serving = config.serving
+    if config.backend == "server":
+        files = model_fingerprint(serving.tokenizer) if serving.tokenizer else ""
+        return {"serving": {"tokenizer": serving.tokenizer, "tokenizer_files": files, "extra_body": serving.extra_body}}
+    if config.backend == "vllm":
+        options = {"max_model_len": serving.max_model_len, "engine_options": serving.effective_engine_options}
+        return {"serving": options}
+    return {}

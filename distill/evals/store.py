@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +39,9 @@ class JudgedGroup:
 
 
 class Store:
-    """The judged groups of one benchmark by problem id; without a folder they are held in memory only.
+    """The judged groups of one benchmark by problem id, on disk; in memory is only where each of them stands.
+
+    Without a folder they are in a file that nobody else sees and that is gone when the store is closed.
 
     Args:
         settings: JSON values; what they hold must be the same for an evaluation to be resumed.
@@ -50,19 +54,25 @@ class Store:
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any], resume: ResumePolicy = "if-possible") -> None:
         self.folder = folder
-        self.judged: dict[str, JudgedGroup] = {}
-        self._file: IO[bytes] | None = None
-        self._lock: IO[bytes] | None = None
-        if folder is None:
-            return
-        _check_folder(folder, settings, resume)
+        self._places: dict[str, _Place] = {}
         with ExitStack() as stack:
-            self._lock = stack.enter_context(hold_folder(folder))
-            write_atomically(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
-            file = stack.enter_context((folder / COMPLETIONS_FILE).open("a+b"))
-            self.judged = _read(file)
-            self._file = file
-            stack.pop_all()
+            if folder is None:
+                self._file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            else:
+                _check_folder(folder, settings, resume)
+                stack.enter_context(hold_folder(folder))
+                write_atomically(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
+                self._file = stack.enter_context((folder / COMPLETIONS_FILE).open("a+b"))
+                self._places = _read(self._file)
+            self._open = stack.pop_all()
+
+    def __contains__(self, problem_id: str) -> bool:
+        return problem_id in self._places
+
+    def read(self, problem_id: str) -> JudgedGroup:
+        """The judged group of a problem."""
+        self._file.seek(self._places[problem_id].start)
+        return _parse(self._file.readline(), f"'{problem_id}' in '{self.folder}'")
 
     def missing(self, problems: tuple[Problem, ...]) -> list[Problem]:
         """The problems that have no judged group yet.
@@ -71,36 +81,40 @@ class Store:
             DistillError: a stored problem has the id of another question or gold answer now.
         """
         for problem in problems:
-            stored = self.judged.get(problem.id)
-            if stored is not None and _asked(stored.group.problem) != _asked(problem):
+            stored = self._places.get(problem.id)
+            if stored is not None and stored.asked != _asked(problem):
                 raise DistillError(
                     f"problem '{problem.id}' is not the one that '{self.folder}' holds completions of",
                     hint="the benchmark has changed: use another --out",
                 )
-        return [problem for problem in problems if problem.id not in self.judged]
+        return [problem for problem in problems if problem.id not in self._places]
 
     def append(self, judged: JudgedGroup) -> None:
         """Keep a judged group; it survives the end of this process, whatever ends it."""
         lean = _without_tokens(judged.group)
-        self.judged[lean.problem.id] = replace(judged, group=lean)
-        if self._file is not None:
-            row = {
-                **group_to_row(lean),
-                "verdicts": [asdict(verdict) for verdict in judged.verdicts],
-                "cpu_seconds": judged.cpu_seconds,
-                "wall_seconds": judged.wall_seconds,
-            }
-            self._file.write(json.dumps(row).encode() + b"\n")
-            self._file.flush()
+        row = {
+            **group_to_row(lean),
+            "verdicts": [asdict(verdict) for verdict in judged.verdicts],
+            "cpu_seconds": judged.cpu_seconds,
+            "wall_seconds": judged.wall_seconds,
+        }
+        self._places[lean.problem.id] = _Place(self._file.seek(0, os.SEEK_END), _asked(lean.problem))
+        self._file.write(json.dumps(row).encode() + b"\n")
+        self._file.flush()
 
     def close(self) -> None:
         """Write everything through to the disk and let the folder go; closing twice does nothing."""
-        if self._file is None or self._lock is None:
-            return
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._lock.close()
-        self._file = self._lock = None
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._open.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    start: int
+    """Bytes of the file before the line."""
+    asked: bytes
+    """What was asked, see ``_asked``."""
 
 
 def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolicy) -> None:
@@ -117,18 +131,18 @@ def _check_folder(folder: Path, settings: Mapping[str, Any], resume: ResumePolic
         _check_settings(folder / SETTINGS_FILE, settings)
 
 
-def _read(file: IO[bytes]) -> dict[str, JudgedGroup]:
-    """The groups of the whole lines; what stands behind the last of them is cut off the file."""
-    judged: dict[str, JudgedGroup] = {}
+def _read(file: IO[bytes]) -> dict[str, _Place]:
+    """Where the whole lines stand; what is behind the last of them is cut off the file."""
+    places: dict[str, _Place] = {}
     end = 0
     file.seek(0)
     for number, line in enumerate(file, start=1):
         if line.endswith(b"\n"):
-            group = _parse(line, f"line {number} of '{file.name}'")
-            judged[group.group.problem.id] = group
+            problem = _parse(line, f"line {number} of '{file.name}'").group.problem
+            places[problem.id] = _Place(end, _asked(problem))
             end += len(line)
     file.truncate(end)
-    return judged
+    return places
 
 
 def _parse(line: bytes, where: str) -> JudgedGroup:
@@ -140,9 +154,10 @@ def _parse(line: bytes, where: str) -> JudgedGroup:
         raise DistillError(f"{where} is not a judged group: {error}", hint="use another --out") from None
 
 
-def _asked(problem: Problem) -> tuple[str, str, tuple[str, ...], str]:
-    """What a completion and its verdict depend on."""
-    return problem.question, problem.answer, problem.options, problem.verifier
+def _asked(problem: Problem) -> bytes:
+    """A hash of what a completion and its verdict depend on."""
+    asked = [problem.question, problem.answer, problem.options, problem.verifier]
+    return blake2b(json.dumps(asked).encode(), digest_size=12).digest()
 
 
 def _without_tokens(group: Group) -> Group:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distill.verifiers import Judge
 
 MAX_EXAMPLES = 20
-READ_LOOSELY = ("math", "number", "choice")
+READ_LOOSELY = ("math", "number", "choice", "bb-sub")
 """Verifiers with a flexible reading; another one, such as 'code', would only be asked the same once more."""
 UNNAMED_PARTS = ("task", "category", "subject", "type", "level", "difficulty")
 """Metadata by which problems without a data card are told apart; the first one there is."""
@@ -102,6 +102,7 @@ class Tally:
                 outcomes=known.outcomes + result.outcomes,
                 num_tokens=known.num_tokens + result.num_tokens,
                 answers=known.answers + result.answers,
+                text="" if known.outcomes and result.outcomes else known.text or result.text,
             )
         self.cpu_seconds += judged.cpu_seconds
         self.wall_seconds += judged.wall_seconds

@@ -11,5 +11,10 @@ from distill.verifiers import Judge
 
 def evaluation_versions(judge: Judge) -> dict[str, str]:
     """The versions of what samples and judges."""
+    return {**package_versions(), **judge.versions()}
+
+
+def package_versions(*others: str) -> dict[str, str]:
+    """The versions of what samples, and of other packages."""
     ours = {"distill": distill.__version__, "python": platform.python_version()}
-    return {**ours, **{name: version(name) for name in ("torch", "transformers")}, **judge.versions()}
+    return {**ours, **{name: version(name) for name in ("torch", "transformers", *others)}}

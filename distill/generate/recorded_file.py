@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from distill.errors import DistillError
-from distill.problems.rows import PARQUET_BATCH_ROWS, json_fault, parquet_batches
+from distill.problems.rows import PARQUET_BATCH_ROWS, json_fault, no_file, parquet_batches
 
 Row: TypeAlias = dict[str, Any]
 
@@ -52,6 +52,8 @@ def open_rows(path: Path) -> RowFile:
     try:
         with path.open("rb") as file:
             start = file.read(4)
+    except FileNotFoundError:
+        raise no_file(path) from None
     except IsADirectoryError:
         raise DistillError(f"'{path}' is a folder", hint="name a JSON Lines or Parquet file in it") from None
     except OSError as error:

@@ -64,7 +64,8 @@ async def open_endpoints(teacher: TeacherConfig, key: str) -> list[Endpoint]:
     urls = list(dict.fromkeys(base_address(url) for url in teacher.base_urls))
     if not urls:
         raise DistillError(
-            "the backend 'server' needs teacher.base_urls", hint="--set teacher.base_urls=http://localhost:8000/v1"
+            "the backend 'server' needs teacher.base_urls",
+            hint="--set teacher.base_urls=http://localhost:8000/v1, for 'distill eval' --url",
         )
     clients = [Client(url, key, teacher.request_timeout_seconds) for url in urls]
     async with AsyncExitStack() as on_error:

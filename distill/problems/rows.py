@@ -30,15 +30,20 @@ MAX_NEIGHBOURS = 20
 """A folder with more files is not listed in an error."""
 
 
+def no_file(path: Path) -> DistillError:
+    """That there is no such file, and which one beside it may be meant."""
+    neighbours = [file.name for file in path.parent.glob("*") if file.name.endswith(DATA_SUFFIXES)]
+    few = 0 < len(neighbours) <= MAX_NEIGHBOURS
+    hint = did_you_mean(path.name, sorted(neighbours)) if few else f"looked for in '{path.parent.resolve()}'"
+    return DistillError(f"no file '{path}'", hint=hint)
+
+
 def check_file(path: Path) -> None:
     """Raise a DistillError unless ``path`` is a file of a kind that can be read."""
     if path.is_dir():
         raise DistillError(f"'{path}' is a folder", hint=f"expected a file: {', '.join(DATA_SUFFIXES)}")
     if not path.exists():
-        neighbours = [file.name for file in path.parent.glob("*") if file.name.endswith(DATA_SUFFIXES)]
-        few = 0 < len(neighbours) <= MAX_NEIGHBOURS
-        hint = did_you_mean(path.name, sorted(neighbours)) if few else f"looked for in '{path.parent.resolve()}'"
-        raise DistillError(f"no file '{path}'", hint=hint)
+        raise no_file(path)
     if not path.name.endswith(DATA_SUFFIXES):
         raise DistillError(f"'{path}' is of no kind that can be read", hint=f"expected {', '.join(DATA_SUFFIXES)}")
 

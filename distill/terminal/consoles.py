@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from distill.errors import DistillError
+from distill.printable import printable
+
+__all__ = ["print_json", "printable", "show_error", "stderr", "stdout"]
 
 PIPE_WIDTH = 120
 """A pipe has no width of its own; this one cuts no cell."""
 MIN_WIDTH = 80
 """A narrower terminal folds the lines, which is ugly; cells that fit into it would lose digits, which is worse."""
-CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-"""Control characters -> their pictures: a completion may hold any, and a terminal obeys them."""
 
 
 class _DataConsole(Console):
@@ -48,15 +49,6 @@ def print_json(value: Any) -> None:
         print(json.dumps(value, default=_plain, ensure_ascii=escaped, indent=2), flush=True)
     except BrokenPipeError:
         _end_of_pipe()
-
-
-def printable(text: str) -> str:
-    """A text with pictures in the place of control characters other than line ends and tabs.
-
-    >>> printable("a\\x1b[2J")
-    'a␛[2J'
-    """
-    return text.translate(CONTROLS)
 
 
 def _end_of_pipe() -> NoReturn:

@@ -1,203 +1,354 @@
-"""A curated dataset on one screen, and one of its groups."""
+"""A curated dataset on one page: what it is worth, what is dropped, where rewards come from, what to look at."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from math import log1p
 from typing import TYPE_CHECKING
 
-from rich.console import Group as Stack
 from rich.console import RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from distill.records import Completion, Group, GroupScores, Outcome
-from distill.terminal.charts import bar, sparkline
-from distill.terminal.consoles import print_json, printable, stdout
+from distill.printable import one_line
+from distill.records import Outcome
+from distill.terminal.charts import bar, pieces, shade, skyline, sparkline
+from distill.terminal.colours import BLUE, GREY, ORANGE, OUTCOME_SIGN, OUTCOME_STYLE
+from distill.terminal.consoles import print_json, stdout
+from distill.terminal.drawing import PICTURE_WIDTH, write_svg
 
 if TYPE_CHECKING:
-    from distill.curate.stats import Distribution, GroupSummary, Stats
+    from pathlib import Path
 
-# Blue and orange are told apart by every kind of colour vision, on dark and on light ground.
-OUTCOME_STYLE = {
-    Outcome.CORRECT: "dodger_blue1",
-    Outcome.INCORRECT: "dark_orange",
-    Outcome.NO_ANSWER: "gold3",
-    Outcome.UNVERIFIED: "medium_purple1",
-}
-OUTCOME_SIGN = {Outcome.CORRECT: "✓", Outcome.INCORRECT: "✗", Outcome.NO_ANSWER: "∅", Outcome.UNVERIFIED: "?"}
-BAR_WIDTH = 28
-SHOWN_REASONS = 8
-SHOWN_ANSWER = 120
-"""Characters of an extracted answer; the whole of it stands in the completion below."""
+    from distill.curate.distributions import Distribution
+    from distill.curate.length_effect import LengthEffect
+    from distill.curate.stats import GroupSummary, Stats
+
+Lines = list[Text]
+TWO_COLUMNS = 116
+"""Columns of a terminal from which two charts stand side by side."""
+MAX_WIDTH = 132
+GAP = 4
+LABEL = 19
+"""Columns for the name of a reason or a model."""
+SHOWN_REASONS, SHOWN_MODELS, SHOWN_FINDINGS, SHOWN_GROUPS = 3, 4, 5, 3
+GRID_ROWS, GRID_COLUMNS = 6, 48
+RIGHT, WRONG = OUTCOME_SIGN[Outcome.CORRECT], OUTCOME_SIGN[Outcome.INCORRECT]
 
 
 def show_stats(stats: Stats, *, as_json: bool = False) -> None:
     """The distributions of a dataset."""
     if as_json:
-        return print_json(stats)
+        from distill.curate.findings import findings, headline
+        from distill.curate.stats import stats_json
+
+        return print_json({"headline": headline(stats), "findings": findings(stats), **stats_json(stats)})
     console = stdout()
-    for renderable in overview(stats):
+    for renderable in overview(stats, console.width):
         console.print(renderable)
-        console.print()
-    command = shlex.join(["distill", "inspect", stats.path, "--group", _example(stats)])
-    return console.print(Text(f"one group in full: {command}", style="dim"))
-
-
-def overview(stats: Stats) -> Iterator[RenderableType]:
-    """A dataset's distributions, one block after the other."""
-    teachers = ", ".join(stats.teachers) or "no teacher"
-    yield Text.assemble(
-        (stats.path, "bold"),
-        f"  {teachers}\n",
-        f"{stats.groups:,} groups of up to {stats.group_size}, {stats.completions:,} completions; ",
-        (f"{stats.kept:,} groups kept", "bold"),
-        *(f", {count:,} dropped ({reason})" for reason, count in stats.dropped.items()),
-        f"\n{stats.flat_groups:,} kept groups with all rewards equal: they have no advantages"
-        if stats.flat_groups
-        else "",
-    )
-    outcomes = {Outcome(name): count for name, count in stats.outcomes.items()}
-    yield _bars(
-        "outcome", {f"{OUTCOME_SIGN[o]} {o.value}": n for o, n in outcomes.items()}, list(OUTCOME_STYLE.values())
-    )
-    yield _bars(
-        "solved", {f"{k}/{stats.group_size}": count for k, count in enumerate(stats.pass_rates)}, ["dodger_blue1"]
-    )
-    if len(stats.models) > 1:
-        yield _bars("model", dict(stats.models), ["grey62"])
-    yield _bars("verdict", dict(list(stats.verdict_reasons.items())[:SHOWN_REASONS]), ["grey62"])
-    yield _distributions(stats)
-    if stats.best:
-        yield _ranked(stats.best, stats.worst)
-
-
-def _bars(title: str, counts: Mapping[str, int], styles: Sequence[str]) -> Table:
-    """One bar per name, with the count and its share."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column(title, style="bold", min_width=14)
-    table.add_column("", min_width=BAR_WIDTH)
-    table.add_column("", justify="right")
-    table.add_column("", justify="right", style="dim")
-    total, largest = sum(counts.values()), max(counts.values(), default=0)
-    for place, (name, count) in enumerate(counts.items()):
-        drawn = Text(bar(count, largest, BAR_WIDTH), style=styles[min(place, len(styles) - 1)])
-        table.add_row(Text(name), drawn, f"{count:,}", f"{100 * count / total:.1f} %" if total else "")
-    return table
-
-
-def _distributions(stats: Stats) -> Table:
-    """Rewards, parts, advantages, lengths and entropies: a line each."""
-    named: dict[str, Distribution | None] = {
-        "reward": stats.rewards,
-        **{f"  {part}": distribution for part, distribution in stats.reward_parts.items()},
-        "advantage": stats.advantages,
-        "tokens": stats.tokens["all"],
-        "  correct": stats.tokens["correct"],
-        "  incorrect": stats.tokens["incorrect"],
-        "entropy (nats)": stats.entropies,
-        "  at least": stats.entropy_bounds["lower"],
-        "  at most": stats.entropy_bounds["upper"],
-    }
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("distribution", style="bold", min_width=14)
-    for name in ("mean", "std", "min", "median", "max"):
-        table.add_column(name, justify="right")
-    table.add_column("min → max", style="dodger_blue1", no_wrap=True)
-    for name, spread in named.items():
-        if spread is None:
-            continue
-        low, median, high = (spread.quantiles[percent] for percent in (0, 50, 100))
-        numbers = (spread.mean, spread.std, low, median, high)
-        table.add_row(name, *map(_two_digits, numbers), sparkline(spread.histogram))
-    return table
-
-
-def _ranked(best: Sequence[GroupSummary], worst: Sequence[GroupSummary]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("by mean reward", style="bold", min_width=14)
-    table.add_column("group")
-    table.add_column("solved", justify="right")
-    table.add_column("reward", justify="right")
-    table.add_column("")
-    shown = {group.id for group in best[:3]}
-    for place, groups in (("highest", best), ("lowest", [group for group in worst if group.id not in shown])):
-        for rank, group in enumerate(groups[:3]):
-            mean = _two_digits(group.reward_mean) if group.reward_mean is not None else "–"
-            solved = f"{group.num_correct}/{group.num_completions}"
-            table.add_row("" if rank else place, Text(group.id), solved, mean, Text(group.drop_reason))
-    return table
-
-
-def _two_digits(value: float) -> str:
-    return f"{round(value, 2) + 0.0:,.2f}"  # adding 0.0 takes the sign off a zero
-
-
-def _example(stats: Stats) -> str:
-    return stats.best[0].id if stats.best else "ID"
-
-
-def show_group(detail: tuple[Group, GroupScores], *, as_json: bool = False) -> None:
-    """One problem with all its completions, the best first."""
-    if as_json:
-        group, scores = detail
-        return print_json({"group": group, "scores": scores})
-    return _print_group(*detail)
-
-
-def show_groups(details: Sequence[tuple[Group, GroupScores]], *, as_json: bool = False) -> None:
-    """Several problems, one below the other."""
-    if as_json:
-        return print_json([{"group": group, "scores": scores} for group, scores in details])
-    for number, detail in enumerate(details):
-        if number:
-            stdout().rule(style="dim")
-        _print_group(*detail)
     return None
 
 
-def _print_group(group: Group, scores: GroupScores) -> None:
-    console = stdout()
-    for renderable in _group(group, scores):
-        console.print(renderable)
+def draw_stats(path: Path, stats: Stats) -> None:
+    """The page as a picture."""
+    write_svg(path, overview(stats, PICTURE_WIDTH), f"distill inspect {one_line(stats.path)}")
 
 
-def _group(group: Group, scores: GroupScores) -> Iterator[RenderableType]:
-    problem = group.problem
-    yield Text.assemble(
-        (problem.id, "bold"),
-        f"  {group.teacher}  ",
-        ("dropped: " + scores.drop_reason if scores.drop_reason else "kept", "dim"),
+def overview(stats: Stats, width: int) -> Iterator[RenderableType]:
+    """A dataset's page for a terminal of so many columns: the headline, what to look at, the charts, the groups."""
+    width = min(width, MAX_WIDTH)
+    yield from _head(stats, width)
+    if not stats.completions:
+        return
+    two = width >= TWO_COLUMNS
+    column = (width - GAP) // 2 if two else width
+    shown = [section for section in [*sections(stats, column), _ranked(stats, column)] if section]
+    if two:
+        for left, right in zip(shown[::2], [*shown[1::2], []], strict=False):
+            yield Text()
+            yield from beside(left, right, column)
+    else:
+        for section in shown:
+            yield Text()
+            yield from section
+    yield Text()
+    yield from _next(stats)
+
+
+def sections(stats: Stats, width: int, scale: float | None = None) -> list[Lines]:
+    """The charts of a dataset, each in a width; a chart of what the dataset lacks is empty.
+
+    Args:
+        scale: the share of groups that fills a bar of the solve-rate chart; the largest one's where it is None.
+    """
+    if not stats.completions:
+        return [[], [], [], [], []]
+    return [
+        _solved(stats, width, scale),
+        _outcomes(stats, width),
+        _rewards(stats, width),
+        _length(stats, width),
+        _entropies(stats, width),
+    ]
+
+
+def _head(stats: Stats, width: int) -> Iterator[Text]:
+    from distill.curate.findings import findings, headline
+
+    teachers = ", ".join(one_line(name) for name in list(stats.teachers)[:SHOWN_MODELS]) or "no teacher"
+    size = f"{stats.groups:,} groups × {stats.group_size} = {stats.completions:,} completions"
+    if stats.completions != stats.groups * stats.group_size:
+        size = f"{stats.groups:,} groups of up to {stats.group_size}, {stats.completions:,} completions"
+    yield Text.assemble((one_line(stats.path), "bold"), ("  " + " · ".join((teachers, size)), GREY))
+    if stats.where:
+        chosen = f"where {one_line(stats.where)}: {stats.groups:,} of {stats.groups_stored:,} groups"
+        yield Text(chosen, style=PURPLE_BOLD)
+    yield Text()
+    yield Text(headline(stats), style="bold")
+    for finding in findings(stats)[:SHOWN_FINDINGS]:
+        look = f'  --where "{finding.where}"' if finding.where else ""  # ours: no quotes and no dollars in it
+        yield Text.assemble(("▲ ", f"bold {ORANGE}"), finding.text, (look, GREY))
+    yield Text()
+    yield from _fate(stats, width)
+
+
+PURPLE_BOLD = f"bold {OUTCOME_STYLE[Outcome.UNVERIFIED]}"
+
+
+def _fate(stats: Stats, width: int) -> Iterator[Text]:
+    """One bar: the groups that teach, those with equal rewards, those dropped and why."""
+    rest = stats.kept - stats.teaching
+    parts = [(stats.teaching, "█", BLUE, "teach"), (rest, "▒", BLUE, "kept, but nothing to compare")]
+    signs = "░╳╱╲·"
+    for place, (reason, count) in enumerate(stats.dropped.items()):
+        parts.append((count, signs[min(place, len(signs) - 1)], GREY, f"dropped: {one_line(reason)}"))
+    sizes = pieces([count for count, *_ in parts], stats.groups, width)
+    yield Text.assemble(*((sign * size, style) for (_, sign, style, _), size in zip(parts, sizes, strict=True)))
+    keys = [Text.assemble((sign, style), f" {count:,} {words}") for count, sign, style, words in parts if count]
+    yield Text("   ").join(keys)
+
+
+def heading(words: str, width: int, note: str = "") -> Text:
+    """A question, a note on how it is answered, and a line to the end of the width."""
+    line = Text.assemble((words, "bold"), (f"  {note}" if note else "", GREY), " ")
+    line.append("─" * max(0, width - line.cell_len), style=GREY)
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _counted(label: Text, drawn: Text, count: int, total: int, widths: tuple[int, int, int]) -> Text:
+    """A row: label, bar, count, share."""
+    label_width, bar_width, count_width = widths
+    label.truncate(label_width, overflow="ellipsis", pad=True)
+    drawn.truncate(bar_width, pad=True)
+    return Text.assemble(label, " ", drawn, f" {count:>{count_width},}", (f" {_percent(count, total):>7}", GREY))
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else ""
+
+
+def _solved(stats: Stats, width: int, scale: float | None = None) -> Lines:
+    """The solve-rate chart; of each bar what is kept is solid."""
+    from distill.curate.findings import solved_rows
+
+    rows = solved_rows(stats)
+    note = "solid: kept" if any(stats.dropped.values()) else ""
+    lines = [heading("How often are problems solved?", width, note)]
+    largest = max(count for _, count, _ in rows)
+    label, number = max(len(name) for name, _, _ in rows), len(f"{largest:,}")
+    widths = (label, width - label - number - 10, number)
+    total = sum(stats.pass_rates)
+    full_bar = largest if scale is None else scale * total
+    for name, count, solid in rows:
+        drawn = Text(bar(count, full_bar, widths[1]), style=BLUE)
+        if solid < count:
+            full = len(drawn)
+            part = min(full, round(full * solid / count))
+            drawn = Text.assemble(("█" * part, BLUE), ("░" * (full - part), GREY))
+        lines.append(_counted(Text(name), drawn, count, total, widths))
+    return lines
+
+
+def _outcomes(stats: Stats, width: int) -> Lines:
+    """The verdicts, and under each its most frequent reasons."""
+    lines = [heading("What do the verdicts say?", width)]
+    number = len(f"{stats.completions:,}")
+    widths = (LABEL, width - LABEL - number - 10, number)
+    for outcome in Outcome:
+        count = stats.outcomes[outcome.value]
+        if not count and outcome is not Outcome.CORRECT:
+            continue
+        label = Text(f"{OUTCOME_SIGN[outcome]} {outcome.value}", style=f"bold {OUTCOME_STYLE[outcome]}")
+        drawn = Text(bar(count, stats.completions, widths[1]), style=OUTCOME_STYLE[outcome])
+        lines.append(_counted(label, drawn, count, stats.completions, widths))
+        prefix = f"{outcome.value}: "
+        reasons = [(name, n) for name, n in stats.verdict_reasons.items() if name.startswith(prefix)]
+        for name, n in reasons[:SHOWN_REASONS]:
+            label = Text("  " + one_line(name.removeprefix(prefix)), style=GREY)
+            lines.append(
+                _counted(label, Text(bar(n, stats.completions, widths[1]), GREY), n, stats.completions, widths)
+            )
+    for name, count in list(stats.finish_reasons.items())[:SHOWN_REASONS]:
+        if name != "stop" and count < stats.completions:
+            words = {"length": "cut off", "unknown": "end not known"}.get(name, name)
+            drawn = Text(bar(count, stats.completions, widths[1]), style=GREY)
+            lines.append(_counted(Text(one_line(words)), drawn, count, stats.completions, widths))
+    if len(stats.models) > 1:
+        lines.append(Text("written by", style=GREY))
+        for model, count in list(stats.models.items())[:SHOWN_MODELS]:
+            drawn = Text(bar(count, stats.completions, widths[1]), style=GREY)
+            lines.append(_counted(Text("  " + one_line(model)), drawn, count, stats.completions, widths))
+    return lines
+
+
+def _rewards(stats: Stats, width: int) -> Lines:
+    """Reward and parts, of correct completions above those of wrong ones; the advantages."""
+    if stats.rewards is None:
+        return []
+    lines = [heading("Where do rewards come from?", width, f"mean and spread of {RIGHT}, {WRONG}")]
+    named: list[tuple[str, Distribution | None]] = [("reward", stats.rewards), *stats.reward_parts.items()]
+    for name, whole in named:
+        if whole is None:
+            continue
+        of_kinds = stats.rewards_by_outcome[name]
+        rows = [(RIGHT, BLUE, of_kinds["correct"]), (WRONG, ORANGE, of_kinds["incorrect"])]
+        present = [(sign, style, spread) for sign, style, spread in rows if spread is not None]
+        for place, (sign, style, spread) in enumerate(present):
+            lines.append(_spread_line(one_line(name) if not place else "", sign, style, spread))
+    if stats.advantages is not None:
+        lines.append(_spread_line("advantage", "", BLUE, stats.advantages))
+    return lines
+
+
+def _spread_line(name: str, sign: str, style: str, spread: Distribution) -> Text:
+    label = Text(name, style="bold")
+    label.truncate(12, overflow="ellipsis", pad=True)
+    low, high = signed(spread.edges[0]), signed(spread.edges[-1])
+    ends = f"{low:>7} ", f" {high}"
+    return Text.assemble(
+        label,
+        (f"{sign:<2}", style),
+        f"{signed(spread.mean):>7}",
+        (ends[0], GREY),
+        (sparkline(spread.histogram), style),
+        (ends[1], GREY),
     )
-    yield Padding(Text(printable(problem.question)), (1, 2), expand=False)
-    yield Text.assemble("  gold ", (printable(problem.answer), "bold"))
-    order = sorted(range(len(group.completions)), key=lambda i: -(scores.advantages[i] or 0.0))
-    for i in order:
-        yield Text()
-        yield _completion_head(i, group.completions[i], scores)
-        yield Padding(Text(printable(group.completions[i].text)), (0, 2), expand=False)
 
 
-def _completion_head(i: int, completion: Completion, scores: GroupScores) -> RenderableType:
-    verdict = scores.verdicts[i]
-    style = OUTCOME_STYLE[verdict.outcome]
-    parts = ", ".join(f"{name} {_signed(values[i])}" for name, values in scores.reward_parts.items())
-    entropy = f"  entropy {sum(completion.entropies) / len(completion.entropies):.2f}" if completion.entropies else ""
-    answer = f" {_short(repr(verdict.answer))}" if verdict.answer is not None else ""
-    return Stack(
-        Text.assemble(
-            (f"#{i} {OUTCOME_SIGN[verdict.outcome]} {verdict.outcome.value}{answer}", f"bold {style}"),
-            f"  advantage {_signed(scores.advantages[i])}  reward {_signed(scores.rewards[i])}",
-            (f" ({parts})", "dim"),
-        ),
-        Text(f"   {completion.num_tokens} tokens, {completion.finish_reason}; {verdict.reason}{entropy}", style="dim"),
-    )
+def _length(stats: Stats, width: int) -> Lines:
+    """Reward against length, darker where there are more; below it the lengths of right and wrong ones."""
+    effect = stats.length_effect
+    if effect is None:
+        return []
+    r = effect.within["all"]
+    of_kinds = ((RIGHT, effect.within["correct"]), (WRONG, effect.within["incorrect"]))
+    each = "".join(f", {sign} {value:+.2f}" for sign, value in of_kinds if value is not None)
+    note = f"r {r:+.2f}{each}" if r is not None else ""
+    lines = [heading("Does length buy reward?", width, note), *_grid(effect)]
+    longest, tail = effect.token_edges[-1], stats.tokens["all"]
+    beyond = "+" if tail is not None and tail.quantiles[100] > longest else ""
+    end = f"{longest:,.0f}{beyond} tokens"
+    begin = f"{effect.token_edges[0]:,.0f}"
+    lines.append(Text(" " * 8 + begin + end.rjust(GRID_COLUMNS - len(begin)), style=GREY))
+    correct = [sum(column) for column in zip(*effect.correct, strict=True)]
+    wrong = [sum(column) - right for column, right in zip(zip(*effect.counts, strict=True), correct, strict=True)]
+    for sign, style, counts, kind in ((RIGHT, BLUE, correct, "correct"), (WRONG, ORANGE, wrong, "incorrect")):
+        spread = stats.tokens[kind]
+        if spread is not None:
+            lines.append(Text.assemble((f"{sign}{spread.mean:>6,.0f} ", style), (sparkline(counts), style)))
+    return lines
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_ANSWER else text[:SHOWN_ANSWER] + "…"
+def _grid(effect: LengthEffect) -> Lines:
+    from distill.curate.length_effect import coarser
+
+    counts, correct = (coarser(values, GRID_ROWS, GRID_COLUMNS) for values in (effect.counts, effect.correct))
+    largest = max(max(row) for row in counts)
+    step = (effect.reward_edges[-1] - effect.reward_edges[0]) / GRID_ROWS
+    lines = []
+    for row in reversed(range(GRID_ROWS)):
+        middle = effect.reward_edges[0] + (row + 0.5) * step
+        cells = [
+            (shade(n, largest), BLUE if 2 * right >= n else ORANGE)
+            for n, right in zip(counts[row], correct[row], strict=True)
+        ]
+        lines.append(Text.assemble((f"{signed(middle):>6} ", GREY), ("│", GREY), *cells))
+    return lines
 
 
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
+def _entropies(stats: Stats, width: int) -> Lines:
+    """How sure the teacher was, token by token."""
+    bounds = [stats.entropy_bounds["lower"], stats.entropy_bounds["upper"]]
+    if stats.entropies is None and not any(bounds):
+        return []
+    lines = [heading("How sure was the teacher?", width, "nats a token, log scale")]
+    if stats.entropies is not None:
+        spread = stats.entropies
+        logs = [round(1000 * log1p(count)) for count in spread.histogram]
+        drawn = skyline(logs, 4, min(width, 60))
+        lines += [Text(line, style=BLUE) for line in drawn]
+        across = len(drawn[0])
+        ends = f"{spread.edges[0]:.2f}", f"{spread.edges[-1]:.2f}"
+        lines.append(Text(ends[0] + ends[1].rjust(across - len(ends[0])), style=GREY))
+        q = spread.quantiles
+        lines.append(
+            Text.assemble(
+                f"mean {spread.mean:.2f}",
+                (f"   half below {q[50]:.2f}, 5 % above {q[95]:.2f}", GREY),
+            )
+        )
+    for words, bound in zip(("at least", "at most"), bounds, strict=True):
+        if bound is not None:
+            lines.append(_spread_line(words, "", BLUE, bound))
+    return lines
+
+
+def _ranked(stats: Stats, width: int) -> Lines:
+    """The groups with the highest and the lowest mean reward."""
+    if not stats.best:
+        return []
+    lines = [heading("Best and worst groups", width, "by mean reward")]
+    shown = {group.id for group in stats.best[:SHOWN_GROUPS]}
+    worst = [group for group in stats.worst if group.id not in shown]
+    for sign, style, groups in (("▲", BLUE, stats.best), ("▼", ORANGE, worst)):
+        lines += [_group_line(group, sign, style, width) for group in groups[:SHOWN_GROUPS]]
+    return lines
+
+
+def _group_line(group: GroupSummary, sign: str, style: str, width: int) -> Text:
+    name = Text(one_line(group.id))
+    reason = Text(one_line(group.drop_reason), style=GREY)
+    reason.truncate(16, overflow="ellipsis", pad=True)
+    solved = f"{group.num_correct}/{group.num_completions}"
+    name.truncate(width - 2 - 16 - 8 - 8, overflow="ellipsis", pad=True)
+    return Text.assemble((f"{sign} ", style), name, f"{solved:>7} {signed(group.reward_mean):>7} ", reason)
+
+
+def _next(stats: Stats) -> Iterator[Text]:
+    groups = (*stats.worst, *stats.best)
+    mixed = [group.id for group in groups if 0 < group.num_correct < group.num_completions]  # there is most to read
+    example = next(iter([*mixed, *(group.id for group in groups), "ID"]))
+    command = shlex.join(["distill", "inspect", stats.path, "--group", example])
+    yield Text(f"one group in full: {one_line(command)}", style=GREY)
+
+
+def beside(left: Sequence[Text], right: Sequence[Text], width: int) -> Iterator[Text]:
+    """Two sections side by side."""
+    for place in range(max(len(left), len(right))):
+        first = left[place].copy() if place < len(left) else Text()
+        first.truncate(width, overflow="ellipsis", pad=True)
+        second = right[place] if place < len(right) else Text()
+        yield Text.assemble(first, " " * GAP, second)
+
+
+def signed(value: float | None) -> str:
+    """A number with its sign and two digits; a dash for none.
+
+    >>> signed(1.234), signed(-0.001), signed(None)
+    ('+1.23', '0.00', '–')
+    """
+    if value is None:
+        return "–"
+    rounded = round(value, 2)
+    return f"{rounded:+,.2f}" if rounded else "0.00"

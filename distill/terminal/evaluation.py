@@ -134,20 +134,25 @@ def _lines(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
         ),
         *((f"by '{rule}'", [_by_rule(report, rule) for report in reports]) for rule in rules),
         ("problems", [f"{report.num_problems:,}" for report in reports]),
-        ("no answer", [percent(report.no_answer_rate) for report in reports]),
-        ("truncated", [percent(report.truncation_rate) for report in reports]),
+        ("no answer", [_of_texts(report, percent(report.no_answer_rate)) for report in reports]),
+        ("truncated", [_of_texts(report, percent(report.truncation_rate)) for report in reports]),
         ("unverified", [str(report.unverified) if report.unverified else "" for report in reports]),
         ("golds unread", [str(len(report.unverifiable)) if report.unverifiable else "" for report in reports]),
-        ("tokens, correct", [number(report.mean_tokens.correct) for report in reports]),
-        ("tokens, incorrect", [number(report.mean_tokens.incorrect) for report in reports]),
-        ("verbosity ratio", [number(report.verbosity_ratio, 2) for report in reports]),
-        ("repeated phrases", [number(report.degeneracy.all, 2) for report in reports]),
-        ("well-formed", [percent(report.template.well_formed) for report in reports]),
+        ("tokens, correct", [_of_texts(report, number(report.mean_tokens.correct)) for report in reports]),
+        ("tokens, incorrect", [_of_texts(report, number(report.mean_tokens.incorrect)) for report in reports]),
+        ("verbosity ratio", [_of_texts(report, number(report.verbosity_ratio, 2)) for report in reports]),
+        ("repeated phrases", [_of_texts(report, number(report.degeneracy.all, 2)) for report in reports]),
+        ("well-formed", [_of_texts(report, percent(report.template.well_formed)) for report in reports]),
         ("unanswered", [str(report.unanswered) if report.unanswered else "" for report in reports]),
         ("left out", [str(len(report.rejected)) if report.rejected else "" for report in reports]),
         ("not in the file", [f"{report.absent:,}" if report.absent else "" for report in reports]),
         ("CPU seconds", [number(report.cpu_seconds) for report in reports]),
     ]
+
+
+def _of_texts(report: Report, text: str) -> str:
+    """What is said of completions; nothing where the model only chose among texts."""
+    return "" if report.is_by_likelihood else text
 
 
 def _by_rule(report: Report, rule: str) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from distill.cards import Card
     from distill.doctor import Check
 
+ROOM_FOR_ORIGIN = 100
+"""Columns of a terminal below which a list of cards leaves out where they come from; '--json' has it."""
 STATUS_STYLE = {"ok": "[green]✓ ok[/]", "warning": "[yellow]! warning[/]", "failed": "[red]✗ failed[/]"}
 
 
@@ -43,7 +45,13 @@ def show_cards(cards: Sequence[Card], *, as_json: bool = False) -> None:
     """The data cards: where they come from, their splits, verifier and licence, and whether the Hub was ever asked."""
     if as_json:
         return print_json([card.model_dump(mode="json") for card in cards])
-    table = Table("name", "splits", "verifier", "licence", "from", "checked")
+    console = stdout()
+    columns = ["name", "verifier", "checked", "splits", "licence"]
+    if console.width >= ROOM_FOR_ORIGIN:
+        columns.append("from")
+    table = Table()
+    for column in columns:
+        table.add_column(column, no_wrap=column in {"name", "verifier", "checked"}, overflow="fold")
     for card in cards:
         splits = ", ".join(f"{name} {split.size:,}" if split.size else name for name, split in card.splits.items())
         # a commit id is shown as git shows it
@@ -51,8 +59,8 @@ def show_cards(cards: Sequence[Card], *, as_json: bool = False) -> None:
             f"{card.hub.id}@{card.hub.revision[:7]}" if card.hub else "built in" if card.generator else "local file"
         )
         checked = "–" if card.hub is None else "[green]yes[/]" if card.checked else "[yellow]no[/]"
-        table.add_row(f"[bold]{card.name}[/]", splits, card.verifier.kind, card.licence, f"[dim]{origin}[/]", checked)
-    console = stdout()
+        row = (f"[bold]{card.name}[/]", card.verifier.kind, checked, splits, card.licence, f"[dim]{origin}[/]")
+        table.add_row(*row[: len(columns)])
     console.print(table)
     if any(card.hub and not card.checked for card in cards):
         console.print(
@@ -67,5 +75,6 @@ def show_checks(checks: Sequence[Check], *, as_json: bool = False) -> None:
         return print_json(list(checks))
     table = Table("check", "status", "found", show_lines=False)
     for check in checks:
-        table.add_row(check.name, STATUS_STYLE[check.status], escape(check.detail))
+        advice = f"\n[bold]→[/] {escape(check.hint)}" if check.hint else ""
+        table.add_row(check.name, STATUS_STYLE[check.status], escape(check.detail) + advice)
     return stdout().print(table)

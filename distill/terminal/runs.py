@@ -112,10 +112,8 @@ def snapshot_line(snapshot: Snapshot) -> str:
     kept = f", kept {snapshot.kept / snapshot.scored:.0%}{reward}" if snapshot.scored else ""
     failed = f", {snapshot.failed:,} failed" if snapshot.failed else ""
     left = "" if not snapshot.seconds_left else f", {duration(snapshot.seconds_left)} left"
-    return (
-        f"{snapshot.tokens_per_second:,.0f} tokens/s, {snapshot.in_flight:,} in flight "
-        f"(oldest {duration(snapshot.oldest_seconds)}){kept}{failed}{left}"
-    )
+    oldest = f" (oldest {duration(snapshot.oldest_seconds)})" if snapshot.in_flight else ""
+    return f"{snapshot.tokens_per_second:,.0f} tokens/s, {snapshot.in_flight:,} in flight{oldest}{kept}{failed}{left}"
 
 
 def duration(seconds: float) -> str:

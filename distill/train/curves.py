@@ -97,7 +97,7 @@ def _step_panels(steps: Sequence[Line], config: TrainConfig | None) -> list[Pane
     ]
     with_wrong = [line for line in steps if line.get("wrong_probability")]  # 0 where a step has no wrong completion
     return [
-        Panel("loss", "Loss and its terms", "nats", _curves(steps, LOSS_TERMS)),
+        Panel("loss", "Loss and its terms", "nats", _curves(steps, [*LOSS_TERMS, LOSS])),
         Panel("grad_norm", "Gradient before clipping", "norm", _curves(steps, ["grad_norm"]), clipped),
         Panel("learning_rate", "Learning rate", "", _curves(steps, ["learning_rate"]), is_exact=True),
         Panel("entropy", "Student's entropy", "nats per token", _curves(steps, ["entropy"])),

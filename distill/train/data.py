@@ -118,10 +118,13 @@ class TrainData:
     def judged(self, group: int) -> JudgedGroup:
         """What curation said of a group's completions."""
         own = slice(self.group_starts[group], self.group_starts[group + 1])
+        completions = self.learnt(self.completion_ids, group)
+        outcomes = tuple(OUTCOMES[code] for code in self.outcomes[own].tolist())
         return JudgedGroup(
             tuple(None if math.isnan(value) else value for value in self.advantages[own].tolist()),
-            tuple(OUTCOMES[code] for code in self.outcomes[own].tolist()),
-            tuple(len(ids) for ids in self.learnt(self.completion_ids, group)),
+            outcomes,
+            tuple(map(len, completions)),
+            shared_lengths=shared_lengths(completions, outcomes),
         )
 
     def largest_id(self) -> int:
@@ -158,6 +161,30 @@ class TrainData:
     def _contexts(self, group: int) -> list[int]:
         contexts: list[int] = self.context_lengths[self.group_starts[group] : self.group_starts[group + 1]].tolist()
         return contexts
+
+
+def shared_lengths(completions: Sequence[npt.NDArray[Any]], outcomes: Sequence[Outcome]) -> tuple[int, ...]:
+    """How many first tokens each completion has in common with that other, correct one that it follows longest.
+
+    >>> import numpy as np
+    >>> right, wrong = Outcome.CORRECT, Outcome.INCORRECT
+    >>> shared_lengths([np.array(ids) for ids in ([1, 2, 3], [1, 2, 4, 5], [1, 2, 3])], [right, wrong, wrong])
+    (0, 2, 3)
+    """
+    correct = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.CORRECT]
+    return tuple(
+        max((_common(ids, completions[other]) for other in correct if other != place), default=0)
+        for place, ids in enumerate(completions)
+    )
+
+
+def _common(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> int:
+    """Length of the longest common beginning."""
+    import numpy as np
+
+    length = min(len(left), len(right))
+    differs = np.flatnonzero(left[:length] != right[:length])
+    return int(differs[0]) if len(differs) else length
 
 
 @dataclass(slots=True)

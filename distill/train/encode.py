@@ -19,7 +19,7 @@ from distill.cards import CardPrompt, card_names, load_card
 from distill.config import PromptConfig
 from distill.errors import DistillError
 from distill.models import tokenizer_fingerprint
-from distill.prompts import build_prompt, check_template
+from distill.prompts import build_prompt, check_template, read_chat_template
 from distill.records import Problem, Prompt, PromptFormat
 from distill.train.passages import Passage, ending_ids
 
@@ -49,6 +49,7 @@ class StudentEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: PromptConfig) -> None:
         if prompt.template is not None:
             check_template(prompt.template)
+        self._chat_template = read_chat_template(prompt.chat_template)
         if tokenizer.eos_token_id is None:
             raise DistillError(
                 f"tokenizer '{tokenizer.name_or_path}' has no end token, so the student could not learn to stop",
@@ -123,9 +124,8 @@ class StudentEncoder:
         system = self._prompt.system
         if system is None:
             system = "\n\n".join(message["content"] for message in row["prompt"] if message["role"] == "system")
-        return build_prompt(
-            problem, PromptConfig(format=prompt_format, system=system, template=template), self.tokenizer
-        )
+        prompt = PromptConfig(format=prompt_format, system=system, template=template, chat_template=self._chat_template)
+        return build_prompt(problem, prompt, self.tokenizer)
 
     def _card_template(self, source: str, prompt_format: PromptFormat) -> str:
         """The template of the card that a row comes from; the usual one for a source without a card."""

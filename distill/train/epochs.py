@@ -64,12 +64,22 @@ class EpochEnds:
             if all(line["epoch"] != epoch for line in self._lines()):
                 self.after(epoch)
 
+    def held_out_loss(self) -> dict[str, float]:
+        """The loss on the groups that are held out, by its name; nothing where there are none."""
+        trainer = self._trainer
+        if not trainer.validation:
+            return {}
+        trainer.student.model.eval()
+        loss = trainer.validation_loss()
+        trainer.student.model.train()
+        return {LOSS: loss}
+
     def after(self, epoch: int) -> None:
         """Measure the student of this epoch, counted from 1, write that down, and keep it if it is the best."""
         trainer = self._trainer
         student, ranks = trainer.student, trainer.ranks
+        numbers = self.held_out_loss()
         student.model.eval()
-        numbers: dict[str, float] = {LOSS: trainer.validation_loss()} if trainer.validation else {}
         if self._on_epoch_end is not None:
             numbers |= self._on_epoch_end(epoch, student) or {}
         student.model.train()

@@ -156,14 +156,14 @@ def _run(
         with open_trackers(config, out) if ranks.is_first else nullcontext(Trackers([])) as trackers:
             ends = EpochEnds(config, out, trainer, hooks.on_epoch_end, trackers)
             hooks.progress("train", trainer.progress.step, trainer.plan.num_steps)
-            _take_steps(trainer, projector, config.save_every, out, hooks, ends, trackers)
+            _take_steps(trainer, projector, config, out, hooks, ends, trackers)
     return _finish(trainer, config, out, ends.best)
 
 
 def _take_steps(
     trainer: Trainer,
     projector: Projector | None,
-    save_every: int,
+    config: TrainConfig,
     out: Path,
     hooks: Hooks,
     ends: EpochEnds,
@@ -181,11 +181,13 @@ def _take_steps(
             metrics, epoch, ends_epoch = trainer.take_step(), plan.epoch_of(step) + 1, plan.ends_epoch(step)
             if projector is not None:
                 metrics |= projector.after_step(step + 1, epoch, ends_epoch=ends_epoch)
+            if config.validate_every and (step + 1) % config.validate_every == 0:
+                metrics |= ends.held_out_loss()
             metrics_file.write(json.dumps(metrics) + "\n")
             trackers.log(metrics)
             hooks.progress("train", 1, plan.num_steps)
             stops = any(trainer.ranks.gather(hooks.stopped()))
-            if ends_epoch or stops or (save_every and (step + 1) % save_every == 0):
+            if ends_epoch or stops or (config.save_every and (step + 1) % config.save_every == 0):
                 save_checkpoint(out / CHECKPOINTS, trainer.student, trainer.optimizer, trainer.progress, writes=writes)
             if stops:
                 raise KeyboardInterrupt(f"interrupted; step {step + 1} of {plan.num_steps} is saved")

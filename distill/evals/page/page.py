@@ -12,15 +12,12 @@ import distill
 from distill.evals.compare import Cell, Comparison, Difference
 from distill.evals.metrics import Means
 from distill.evals.page.content import Content, gather_content
-from distill.evals.page.plots import Dot, Point, curves, dot_plot, histogram, table
-from distill.evals.page.style import STYLE
 from distill.evals.report import Report
 from distill.evals.safety import Rate
 from distill.files import write_atomically
+from distill.page.document import document
+from distill.page.plots import Dot, Point, curves, dot_plot, histogram, table
 from distill.records import Outcome
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Nothing is fetched and no script runs, whatever a label holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +60,8 @@ def render(content: Content) -> str:
         *_settings(shown),
     ]
     about = f"{', '.join(shown)}. Bars are 95 % intervals. distill {distill.__version__}."
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>"
-        f'<p class="soft">{escape(about)}</p>\n' + "\n".join(sections) + "\n</body></html>\n"
-    )
+    head = f'<h1>{escape(title)}</h1><p class="soft">{escape(about)}</p>\n'
+    return document(title, head + "\n".join(sections) + "\n")
 
 
 def _accuracy(comparison: Comparison, shown: dict[str, list[_Shown]], to_refuse: set[str]) -> Iterator[str]:

@@ -12,7 +12,10 @@ C_i is inferred from the text, and ``red``, p_max, pbar and wrong are options (`
 
 Departures: a completion that could not be verified has no reward, so it is not trained on and not
 counted in N. ``red = sum`` is the literal reading; the default is the mean over the group, because the
-sum overwhelms a cross entropy whose weights add up to one.
+sum overwhelms a cross entropy whose weights add up to one. Where low-entropy masking takes tokens out of
+the cross entropy, pbar_i leaves them out as well: pushed away and never imitated, they would be unlearnt
+(docs/ladder.md). ``contrastive_tokens: unshared`` takes only tokens behind the longest beginning that y_i
+has in common with a correct completion of its group: what both begin with is not what is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +24,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from distill.records import Outcome
-from distill.train.losses.base import JudgedGroup, LossOutputs, sum_per_completion, weighted_cross_entropy
+from distill.train.losses.base import (
+    JudgedGroup,
+    LossOutputs,
+    place_in_completion,
+    sum_per_completion,
+    weighted_cross_entropy,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,11 +79,16 @@ class AdvDistill:
         ]
         contrastive = [self._contrastive(w, is_wrong) for w, is_wrong in zip(weights, wrong, strict=True)]
         is_wrong = np.concatenate(wrong)
-        return {
+        found = {
             "cross_entropy": np.concatenate(cross_entropy) / len(groups),
             "contrastive": np.concatenate(contrastive) / len(groups),
             "wrong": is_wrong / max(is_wrong.sum(), 1.0),
         }
+        if self.options.contrastive_tokens == "unshared":
+            found["shared"] = np.array(
+                [length for group in groups for length in group.shared_lengths], dtype=np.float64
+            )
+        return found
 
     def loss(
         self,
@@ -83,7 +97,7 @@ class AdvDistill:
         coefficients: Mapping[str, torch.Tensor],
         kept: torch.Tensor | None = None,
     ) -> LossOutputs:
-        """The micro-batch's share of both terms; the metrics keep them apart. A mask acts on the cross entropy alone.
+        """The micro-batch's share of both terms; the metrics keep them apart.
 
         ``wrong_probability`` is the mean of pbar over the step's wrong completions: what the contrastive
         term pushes down.
@@ -91,7 +105,7 @@ class AdvDistill:
         import torch
 
         cross_entropy = weighted_cross_entropy(statistics, batch, coefficients["cross_entropy"], kept)
-        mean_probability = self._mean_probability(statistics, batch)
+        mean_probability = self._mean_probability(statistics, batch, self._pushed(batch, coefficients, kept))
         penalty = -torch.log1p(-mean_probability.clamp(max=self.options.max_probability))
         contrastive = (coefficients["contrastive"] * penalty).sum()
         metrics = {
@@ -118,8 +132,28 @@ class AdvDistill:
         )
         return factors * weights if self.options.contrastive_weighting == "w_i" else factors
 
-    def _mean_probability(self, statistics: TokenStatistics, batch: PackedBatch) -> torch.Tensor:
-        """pbar (C,): arithmetic or geometric mean of a completion's token probabilities."""
-        if self.options.mean_probability == "geometric":
-            return (sum_per_completion(statistics.logprobs, batch) / batch.completion_lengths).exp()
-        return sum_per_completion(statistics.logprobs.exp(), batch) / batch.completion_lengths
+    def _pushed(
+        self, batch: PackedBatch, coefficients: Mapping[str, torch.Tensor], kept: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """The tokens (M,) that pbar is a mean over; None for all of them."""
+        if self.options.contrastive_tokens == "all":
+            return None
+        if self.options.contrastive_tokens == "kept":
+            return kept
+        unshared = place_in_completion(batch) >= coefficients["shared"][batch.completion_index]
+        return unshared if kept is None else unshared & kept
+
+    def _mean_probability(
+        self, statistics: TokenStatistics, batch: PackedBatch, pushed: torch.Tensor | None
+    ) -> torch.Tensor:
+        """pbar (C,): arithmetic or geometric mean of a completion's token probabilities, of those that are pushed.
+
+        A completion of which none is has 0, or 1 if geometric, and no gradient.
+        """
+        values = statistics.logprobs if self.options.mean_probability == "geometric" else statistics.logprobs.exp()
+        lengths = batch.completion_lengths
+        if pushed is not None:
+            values = values * pushed
+            lengths = sum_per_completion(pushed.to(values.dtype), batch).clamp(min=1)
+        means = sum_per_completion(values, batch) / lengths
+        return means.exp() if self.options.mean_probability == "geometric" else means

@@ -36,6 +36,8 @@ class JudgedGroup:
     """Supervised tokens of each completion."""
     kept_lengths: tuple[int, ...] = ()
     """Where some of those are masked: how many are left; empty where none is, and where all of them normalise."""
+    shared_lengths: tuple[int, ...] = ()
+    """How many of its first tokens another, correct completion of the group begins with, too; empty if unknown."""
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -116,3 +118,11 @@ def weighted_cross_entropy(
 def sum_per_completion(values: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
     """Sums (C,) of the token values (M,) of each completion."""
     return values.new_zeros(len(batch.completion_lengths)).index_add(0, batch.completion_index, values)
+
+
+def place_in_completion(batch: PackedBatch) -> torch.Tensor:
+    """Each token's place (M,) in its completion, counted from 0."""
+    import torch
+
+    starts = batch.completion_lengths.cumsum(0) - batch.completion_lengths
+    return torch.arange(len(batch.completion_index), device=starts.device) - starts[batch.completion_index]

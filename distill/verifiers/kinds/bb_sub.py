@@ -42,7 +42,9 @@ def verify_bb_sub(text: str, gold: str, setting: Setting | None = None) -> Verdi
 
 def _find(region: Region, setting: Setting) -> Statement | None:
     found = find_text(region, setting)
-    if found is None or found.tier != "marker":
+    if found is None or (found.tier == "bare" and not setting.flexible):
+        return None
+    if found.tier != "marker":
         return found
     end = FULL_STOP.search(found.answer)
     return Statement(found.answer[: end.start()].strip() if end else found.answer, "marker")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
-from distill.evals.page.style import NUM_MARKERS
+from distill.page.style import NUM_MARKERS
 
 NUM_BINS = 24
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 190, 42, 22, 8
@@ -167,3 +167,90 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a bar chart: what a bar is made of, from the left to the right."""
+
+    label: str
+    segments: Sequence[tuple[float, str]]
+    """Length in the unit of the axis, and the class that colours it."""
+    text: str
+
+
+def bar_chart(bars: Sequence[Bar], largest: float) -> str:
+    """Rows of a label, a bar and the number; the largest value fills the track."""
+    rows = []
+    for bar in bars:
+        segments = "".join(
+            f'<i class="{kind}" style="width:{100 * value / (largest or 1):.2f}%"></i>'
+            for value, kind in bar.segments
+            if value > 0
+        )
+        rows.append(
+            f'<div class="count"><span>{escape(bar.label)}</span><div class="stack">{segments}</div>'
+            f'<span class="value">{escape(bar.text)}</span></div>'
+        )
+    return "".join(rows)
+
+
+def mirrored(
+    up: Sequence[float], down: Sequence[float], ends: tuple[str, str], kinds: tuple[str, str], height: int = 52
+) -> str:
+    """Two histograms with the same bins, the second one upside down; the highest bars of both have the same height.
+
+    Args:
+        ends: what stands below the first and the last bin.
+        kinds: the classes that colour the two.
+        height: of each.
+    """
+    half = height if any(down) else 0
+    width = WIDTH / max(len(up), len(down), 1)
+    parts = [f'<line class="axis" x1="0" x2="{WIDTH}" y1="{height}" y2="{height}"/>']
+    highest = max(1e-12, *up, *down)
+    for values, kind, upwards in ((up, kinds[0], True), (down, kinds[1], False)):
+        for place, value in enumerate(values):
+            if value > 0:
+                tall = max(1.0, (height - 4) * value / highest)
+                y = height - tall if upwards else height
+                box = f'x="{place * width + 0.5:.1f}" y="{y:.1f}" width="{max(width - 1, 1):.1f}" height="{tall:.1f}"'
+                parts.append(f'<rect class="{kind}" {box}/>')
+    bottom = height + half + 14
+    parts.append(f'<text x="0" y="{bottom}">{escape(ends[0])}</text>')
+    parts.append(f'<text x="{WIDTH}" y="{bottom}" text-anchor="end">{escape(ends[1])}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {bottom + 4}" role="img">{"".join(parts)}</svg>'
+
+
+def heat_map(
+    counts: Sequence[Sequence[int]],
+    shares: Sequence[Sequence[float]],
+    across: tuple[str, str],
+    upwards: tuple[str, str],
+) -> str:
+    """A grid of cells, the darker the more there is in them, and coloured by a share: blue from one half on.
+
+    Args:
+        counts: the lowest row first.
+        across: what stands below the first and the last column.
+        upwards: what stands beside the lowest and the highest row.
+    """
+    rows, columns = len(counts), len(counts[0])
+    wide, tall = (WIDTH - LEFT) / columns, (HEIGHT - TOP - BOTTOM) / rows
+    largest = max(1, *(count for row in counts for count in row))
+    parts = []
+    for row, (of_row, of_share) in enumerate(zip(counts, shares, strict=True)):
+        y = TOP + (rows - 1 - row) * tall
+        for column, (count, share) in enumerate(zip(of_row, of_share, strict=True)):
+            if count:
+                dark = 0.15 + 0.85 * (count / largest) ** 0.5
+                box = f'x="{LEFT + column * wide:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
+                kind = "right" if 2 * share >= 1 else "wrong"
+                parts.append(f'<rect class="{kind}" fill-opacity="{dark:.2f}" {box}/>')
+    bottom = HEIGHT - BOTTOM
+    parts.append(f'<path class="axis" fill="none" d="M{LEFT} {TOP}V{bottom}H{WIDTH}"/>')
+    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">{escape(across[0])}</text>')
+    parts.append(f'<text x="{WIDTH}" y="{HEIGHT - 6}" text-anchor="end">{escape(across[1])}</text>')
+    for words, y in ((upwards[0], bottom), (upwards[1], TOP + 10)):
+        parts.append(f'<text x="{LEFT - 6}" y="{y:.0f}" text-anchor="end">{escape(words)}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'

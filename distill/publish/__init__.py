@@ -1,0 +1,1 @@
+"""What leaves the house: datasets in the shapes that other tools read, datasets and students on the Hub."""
