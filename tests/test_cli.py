@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,7 +307,16 @@ def test_an_interrupted_run_finishes_what_is_in_flight_and_says_how_to_go_on(
 
 def test_the_tiny_teacher_is_no_teacher_of_other_problems(distill: Run, tmp_path: Path) -> None:
     problems = tmp_path / "problems.jsonl"
-    problems.write_text('{"id": "a", "question": "What is 2+3?", "answer": "5"}\n', "utf-8")
-    assert "--teacher names another" in distill("curate", problems, "--dry-run", "--out", tmp_path / "run").err
-    own = distill("curate", "arithmetic", "--limit", 2, "--dry-run", "--out", tmp_path / "run")
-    assert "--teacher names another" not in own.err
+    problems.write_text('{"question": "What is 2+3?", "answer": "#### 5"}\n', "utf-8")
+    there = ("--dry-run", "--limit", 1, "--out", tmp_path / "run")
+    assert "--teacher names another" in distill("curate", "gsm8k", "--set", f"source.path={problems}", *there).err
+    assert "--teacher names another" not in distill("curate", "arithmetic", *there).err
+
+
+def test_the_tiny_student_is_no_student_of_another_teacher(distill: Run, journey: Path, tmp_path: Path) -> None:
+    note, dataset = "--model names another", tmp_path / "dataset"
+    assert note not in distill("train", journey / "groups", "--dry-run", "--out", tmp_path / "run").err
+    shutil.copytree(journey / "groups" / "dataset", dataset)
+    manifest = json.loads((dataset / "manifest.json").read_text("utf-8"))
+    (dataset / "manifest.json").write_text(json.dumps(manifest | {"teacher": "Qwen/Qwen2.5-7B"}), "utf-8")
+    assert note in distill("train", dataset, "--dry-run", "--out", tmp_path / "run").err

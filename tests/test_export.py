@@ -164,6 +164,7 @@ def test_a_second_export_replaces_the_first_and_a_failed_one_leaves_it(tmp_path:
     ("to", "choices", "message", "hint"),
     [
         ("sfft", {}, "no shape of a dataset is called 'sfft'", "did you mean 'sft'?"),
+        ("dpo", {}, "no shape of a dataset is called 'dpo'", "'preference' is what it wants"),
         ("kto", {"select": "best"}, "'select' makes no difference to the shape 'kto'", "it is for sft, sharegpt"),
         ("sft", {"select": "worst"}, "'select' cannot be 'worst'", "known: best, all-correct"),
         ("sft", {"file_format": "csv"}, "no format of files is called 'csv'", "known: parquet, jsonl"),

@@ -15,7 +15,7 @@ import yaml
 
 from distill import DistillError, ModelOptions, publish_model, train_student
 from distill.evals.gather import Run
-from distill.models import load_model
+from distill.models import load_model, model_fingerprint
 from distill.publish.card import split_card
 from distill.publish.eval_results import hub_results, model_index
 from tests.hub_server import Hub
@@ -138,6 +138,19 @@ def test_results_that_are_no_more_go_from_the_hub(hub: Hub, trained: Path) -> No
     publish_model(trained / "run", REPO, options(trained))
     assert ".eval_results/gsm8k.yaml" not in stored.files()
     assert "notes.txt" in stored.files()
+
+
+def test_an_evaluation_is_of_a_student_by_its_files_wherever_they_lie_now(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run" / "student", tmp_path / "moved")
+    shutil.copytree(trained / "sums-test", tmp_path / "sums-test")
+    report = next((tmp_path / "sums-test").rglob("report.json"))
+    values = json.loads(report.read_text(encoding="utf-8"))
+    values["settings"]["model_files"] = model_fingerprint(str(tmp_path / "moved"))
+    report.write_text(json.dumps(values), encoding="utf-8")
+    found = publish_model(
+        tmp_path / "moved", REPO, ModelOptions("mit", evaluations=[tmp_path / "sums-test"]), dry_run=True
+    )
+    assert "model-index" in found.card
 
 
 def test_what_is_missing_is_one_clear_line(trained: Path, tmp_path: Path) -> None:

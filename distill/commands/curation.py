@@ -88,10 +88,9 @@ def curate(
         "recorded": {"path": completions and str(completions), "tokenizer": tokenizer},
         "verifier": judging_flags(audit_fast_path, allow_code, allow_network),
     }
-    config = load(CurateConfig, "curate", recipe, sets, {**flags, "seed": seed}, print_config)
+    config = _warned_of_a_toy(load(CurateConfig, "curate", recipe, sets, {**flags, "seed": seed}, print_config))
     scale = read_scale(executor, tasks, workers, gpus_per_task, slurm)
     folder = out or Path("runs", source_name(source))
-    _warn_of_a_toy(config)
     if dry_run:
         return _show_plan(config, folder, scale, as_json)
     if scale and shard is not None:
@@ -110,13 +109,15 @@ def curate(
     return terminal.show_curated(result, as_json=as_json)
 
 
-def _warn_of_a_toy(config: CurateConfig) -> None:
-    """Whoever forgot to name a teacher should not find that out from what it wrote."""
+def _warned_of_a_toy(config: CurateConfig) -> CurateConfig:
+    """The same; whoever forgot to name a teacher should not find that out from what it wrote."""
+    from distill.cards import card_names
     from distill.models import TINY_MODELS
 
-    teacher = config.teacher
-    if teacher.backend == "hf" and teacher.model in TINY_MODELS and config.source.name != "arithmetic":
+    teacher, others = config.teacher, set(card_names()) - {"arithmetic"}
+    if teacher.backend == "hf" and teacher.model in TINY_MODELS and config.source.name in others:
         typer.echo(f"note: '{teacher.model}' knows nothing but 'arithmetic'; --teacher names another", err=True)
+    return config
 
 
 def _show_plan(config: CurateConfig, folder: Path, scale: Scale | None, as_json: bool) -> None:

@@ -97,11 +97,23 @@ def train(
         "seed": seed,
     }
     config = load(TrainConfig, "train", recipe, sets, flags, print_config)
+    _warn_of_a_toy(config)
     if dry_run:
         return _show_plan(config, as_json)
     folder = out or Path("runs") / f"{run_name(dataset)}-{config.method.split(':')[-1]}"
     report = _train(config, folder, resume, _measured(config, folder, recipe, evaluate))
     return terminal.show_trained(report, as_json=as_json) if report is not None else None
+
+
+def _warn_of_a_toy(config: TrainConfig) -> None:
+    """Whoever forgot to name a student should not find that out from what it learnt."""
+    from distill.curate.dataset import MANIFEST, read_manifest
+    from distill.models import TINY_MODELS
+
+    run = Path(config.dataset)
+    folder = next((folder for folder in (run / "dataset", run) if (folder / MANIFEST).is_file()), None)
+    if config.model in TINY_MODELS and folder and read_manifest(folder).get("teacher", "") not in ("", *TINY_MODELS):
+        typer.echo(f"note: '{config.model}' can learn nothing but 'arithmetic'; --model names another", err=True)
 
 
 def _measured(

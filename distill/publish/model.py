@@ -15,7 +15,7 @@ from distill.errors import DistillError
 from distill.evals.gather import Run
 from distill.evals.page.content import Content, gather_content
 from distill.files import write_atomically
-from distill.models import STUDENT_REPORT_FILE, TINY_MODELS
+from distill.models import STUDENT_REPORT_FILE, TINY_MODELS, model_fingerprint
 from distill.publish.card import fill_template, hide_secrets, licence_id
 from distill.publish.eval_results import hub_results, model_index
 from distill.publish.hub import CARD_FILE, PublishResult, Upload, check_repo_id, find_token, publish
@@ -122,6 +122,11 @@ def _read_facts(folder: Path, options: ModelOptions) -> ModelFacts:
     return ModelFacts(folder, report, is_adapter, base, on_hub, tuple(options.datasets))
 
 
+def _files(run: Run) -> str:
+    """The fingerprint of the model's files as they were evaluated."""
+    return str(next(iter(run.reports.values())).settings.get("model_files") or "")
+
+
 def _own_run(facts: ModelFacts, content: Content | None, given: Path) -> Run | None:
     """Which of the evaluated models is the one that is published.
 
@@ -131,7 +136,8 @@ def _own_run(facts: ModelFacts, content: Content | None, given: Path) -> Run | N
     if content is None:
         return None
     places = {path.resolve() for path in (given, facts.folder, facts.folder.parent)}
-    own = next((run for run in content.runs if Path(run.model).resolve() in places), None)
+    files = model_fingerprint(str(facts.folder))  # a path may have been typed in another folder, or the model moved
+    own = next((run for run in content.runs if Path(run.model).resolve() in places or _files(run) == files), None)
     if own is None:
         known = ", ".join(f"'{run.model}'" for run in content.runs)
         raise DistillError(

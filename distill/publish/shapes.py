@@ -266,6 +266,10 @@ STRUCTS: dict[str, dict[str, str]] = {
 """Columns of columns."""
 
 
+ALSO_CALLED = {"dpo": "preference", "orpo": "preference", "ipo": "preference", "messages": "sft", "chatml": "sft"}
+"""Trainers and formats that people name -> the shape that they read."""
+
+
 def find_shape(name: str, chosen: Iterable[str] = ()) -> Shape:
     """The shape of this name.
 
@@ -276,7 +280,8 @@ def find_shape(name: str, chosen: Iterable[str] = ()) -> Shape:
         DistillError: there is none, or a choice makes no difference to it.
     """
     if name not in SHAPES:
-        raise DistillError(f"no shape of a dataset is called '{name}'", hint=did_you_mean(name, list(SHAPES)))
+        hint = f"'{ALSO_CALLED[name]}' is what it wants" if name in ALSO_CALLED else did_you_mean(name, list(SHAPES))
+        raise DistillError(f"no shape of a dataset is called '{name}'", hint=hint)
     shape = SHAPES[name]
     for choice in chosen:
         if choice not in shape.takes:
