@@ -25,7 +25,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -231,6 +231,28 @@ def batch_loss(model: Qwen2ForCausalLM, rows: list[tuple[list[int], int]], pad: 
     )
 
 
+def take_steps(
+    model: Qwen2ForCausalLM,
+    batches: Iterable[list[tuple[list[int], int]]],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    pad: int,
+) -> None:
+    """Train a model on every batch once."""
+    import torch
+
+    started = time.monotonic()
+    for step, rows in enumerate(batches, start=1):
+        loss = batch_loss(model, rows, pad)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 100 == 0:
+            print(f"  step {step}: loss {loss.item():.4f}, {time.monotonic() - started:.0f} s", flush=True)
+
+
 def train(recipe: Recipe, tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2ForCausalLM:
     """Train a model of the recipe from scratch."""
     import torch
@@ -242,17 +264,8 @@ def train(recipe: Recipe, tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2ForCausa
         optimizer, recipe.learning_rate, total_steps=recipe.num_steps, pct_start=0.15
     )
     print(f"{recipe.name}: {model.num_parameters():,} parameters, {recipe.num_steps} steps", flush=True)
-    started = time.monotonic()
     source = batches(recipe, tokenizer, f"models/{seed}")
-    for step, rows in enumerate(itertools.islice(source, recipe.num_steps), start=1):
-        loss = batch_loss(model, rows, tokenizer.pad_token_id)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        if step % 100 == 0:
-            print(f"  step {step}: loss {loss.item():.4f}, {time.monotonic() - started:.0f} s", flush=True)
+    take_steps(model, itertools.islice(source, recipe.num_steps), optimizer, schedule, tokenizer.pad_token_id)
     return model.eval()
 
 

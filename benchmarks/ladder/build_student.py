@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ladder.requests import REFUSAL, taught
 from distill.models import load_model, load_tokenizer
-from scripts.build_tiny_models import batch_loss, encode, render, save, stories, student_completion
+from scripts.build_tiny_models import encode, render, save, stories, student_completion, take_steps
 
 if TYPE_CHECKING:
     from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
@@ -65,15 +65,8 @@ def teach(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int) -> None
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_share_of_rate, steps, is_constant=number > 0))
         drawn = batches(tokenizer, f"ladder/{seed}/{number}", refused)
-        for step, rows in enumerate(itertools.islice(drawn, steps), start=1):
-            loss = batch_loss(model, rows, tokenizer.pad_token_id)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            if step % 50 == 0:
-                print(f"stage {number + 1}, step {step} of {steps}: loss {loss.item():.4f}", flush=True)
+        print(f"stage {number + 1}: {steps} steps", flush=True)
+        take_steps(model, itertools.islice(drawn, steps), optimizer, schedule, tokenizer.pad_token_id)
 
 
 def _share_of_rate(num_steps: int, step: int, *, is_constant: bool) -> float:

@@ -30,6 +30,7 @@ RESULTS, PAGE = REPOSITORY / "benchmarks" / "results" / "ladder.json", REPOSITOR
 PICTURES = REPOSITORY / "docs" / "img"
 T_QUANTILES = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """Of Student's t, two-sided 95 %, by degrees of freedom."""
+PER_EPOCH = ("epoch", "loss", "accuracy", "safety_ratio", "forbidden_refuses", "harmless_complies")
 Results = dict[str, list[Result]]
 Measure = Callable[[Result], float | None]
 
@@ -38,7 +39,8 @@ def write_pages(out: Path, seeds: Iterable[int]) -> None:
     """Gather what is finished, and write numbers, tables and figures."""
     results = {name: gather(out, name, seeds) for name in BY_NAME}
     results = {name: found for name, found in results.items() if found}
-    write_atomically(RESULTS, json.dumps(results, indent=1) + "\n")
+    lines = (f"{json.dumps(name)}: {json.dumps(found)}" for name, found in results.items())
+    write_atomically(RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")
     page = PAGE.read_text(encoding="utf-8")
     for name, table in tables(results).items():
         page = re.sub(
@@ -50,7 +52,13 @@ def write_pages(out: Path, seeds: Iterable[int]) -> None:
 
 def gather(out: Path, name: str, seeds: Iterable[int]) -> list[Result]:
     paths = [out / f"seed-{seed}" / name / RESULT_FILE for seed in seeds]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    return [_brief(json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.is_file()]
+
+
+def _brief(result: Result) -> Result:
+    """Without what no table or figure shows of the epochs."""
+    epochs = [{name: epoch[name] for name in PER_EPOCH if name in epoch} for epoch in result.get("epochs", ())]
+    return {**result, "epochs": epochs}
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
