@@ -90,12 +90,7 @@ LOSS_ABLATIONS = (
 GUARD_ABLATIONS = (
     _by_epoch("tau-global", "tau 1 over all matrices", "slow_tuning.scope=global", tau=TAU),
     _by_epoch("tau-global-10", "tau 10 over all matrices", "slow_tuning.scope=global", tau=10),
-    _by_epoch("tau-step", "tau 1 after every step", "slow_tuning.every=step", tau=TAU),
     _by_epoch("mask-student", "student's entropies", "low_entropy_mask.entropy_source=student", percent=PERCENT),
-    _by_epoch("mask-batch", "ranked over the step", "low_entropy_mask.rank=batch", percent=PERCENT),
-    _by_epoch("mask-all", "divided by all tokens", "low_entropy_mask.normaliser=all", percent=PERCENT),
-    _by_epoch("mask-rationale", "rationale alone masked", "low_entropy_mask.scope=rationale", percent=PERCENT),
-    _by_epoch("mask-end", "end token masked too", "low_entropy_mask.mask_end_token=true", percent=PERCENT),
 )
 
 SHORT = (*UNTRAINED, *ADVDISTILL, *GUARDS, *COMPOSITION, *SWEEP_TAU, *SWEEP_PERCENT)
