@@ -262,6 +262,7 @@ def test_bad_rows_are_judged_or_listed_and_never_stop_a_run(distill: Run, tmp_pa
 
 
 @pytest.mark.parametrize(("stop", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
+@pytest.mark.slow
 def test_an_interrupted_run_finishes_what_is_in_flight_and_says_how_to_go_on(
     tmp_path: Path, stop: signal.Signals, times: int
 ) -> None:

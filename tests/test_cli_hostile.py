@@ -103,6 +103,7 @@ def test_a_terminal_without_unicode_loses_characters_and_json_none() -> None:
     assert json.loads(same.stdout) == json.loads(rich.stdout)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_command_that_was_started_in_the_background_of_a_script(tmp_path: Path) -> None:
     # A shell without job control has its background processes ignore SIGINT. What is in flight may take its time.
     arguments = ["curate", "arithmetic", "--limit", "5000", "--out", str(tmp_path / "run")]

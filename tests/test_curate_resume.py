@@ -167,6 +167,7 @@ curate_dataset(CurateConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]),
 """
 
 
+@pytest.mark.slow
 def test_kill_dash_nine_while_sampling_loses_no_finished_group_and_duplicates_none(tmp_path):
     config = CurateConfig(
         source=SourceConfig(name="arithmetic", limit=16),

@@ -111,6 +111,7 @@ def work(config: CurateConfig, run: Path, shard: Shard) -> None:
     run_shard(config, run, shard)
 
 
+@pytest.mark.slow
 def test_shards_work_side_by_side_in_one_folder(tmp_path: Path) -> None:
     config = CurateConfig(
         source=SourceConfig(name="arithmetic", limit=12),
